@@ -1,0 +1,1 @@
+"""Replaces the standard library's sockets by pystack's. Nothing is patched yet: see the README's status."""

@@ -1,0 +1,61 @@
+"""What a device is: something that frames are read from and written to, in virtual time and without blocking."""
+
+from collections import Counter
+
+VNET_HEADER = 10  # bytes: struct virtio_net_hdr stands before every frame, in both directions
+
+
+class Device:
+    """Base of all devices; also the interface that a wrapper (impairment, capture) passes on.
+
+    A received frame is one ``bytes`` object: virtio-net header (10 bytes), Ethernet header, payload. A frame to send is
+    a sequence of buffers that together are the same. A device made is not yet open: it touches nothing until `open`.
+
+    Attributes:
+        mtu: bytes of IP packet that one frame carries on the wire (a super-segment may be larger).
+        mac: 6 bytes, the address of the stack's end.
+        checksum_offload: frames may leave with VIRTIO_NET_HDR_F_NEEDS_CSUM.
+        segment_offload: TCP super-segments up to 64 KB may leave and arrive.
+        resolves: False if the link has no neighbours to resolve (loopback).
+        drops: Counter of frames lost here, by reason (`pystack.errors`).
+        wake: set by the driver: to be called with no argument when a device without a descriptor has frames to read.
+    """
+
+    mtu = 1500
+    mac = bytes(6)
+    checksum_offload = False
+    segment_offload = False
+    resolves = True
+    wake = None
+
+    def __init__(self):
+        self.drops = Counter()
+
+    def open(self):
+        """Acquire what is needed. Raises `pystack.errors.DeviceError`."""
+
+    def fileno(self):
+        """The descriptor that polls readable when `receive` has frames, or -1."""
+        return -1
+
+    def receive(self, now):
+        """Take the frames that wait, up to the device's budget. If some may be left, the descriptor polls readable
+        still, or `next_deadline` is in the past.
+
+        Raises DeviceError if the device is gone.
+        """
+        raise NotImplementedError
+
+    def transmit(self, frames, now):
+        """Send the list of frames; never blocks, what cannot be sent is dropped and counted."""
+        raise NotImplementedError
+
+    def next_deadline(self):
+        """The time at which `receive` (after which the rest is looked after too) must be called, or ``None``."""
+        return None
+
+    def close(self):
+        """Release everything, also what was made on the host. May be called twice."""
+
+    def abandon(self):
+        """In a forked child: close the descriptors and leave the host as it is."""

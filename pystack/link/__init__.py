@@ -1,0 +1,1 @@
+"""The link layer: Ethernet framing, ARP and the neighbour table of one interface."""

@@ -1,0 +1,140 @@
+"""What crosses from layer to layer besides packets. Each is small; ownership passes to the receiver."""
+
+from dataclasses import dataclass
+
+# Causes of Unreachable, from ICMP (RFC 792, 1812 §5.2.7) or found by the stack itself.
+NET_UNREACHABLE = "net_unreachable"
+HOST_UNREACHABLE = "host_unreachable"
+PROTOCOL_UNREACHABLE = "protocol_unreachable"
+PORT_UNREACHABLE = "port_unreachable"
+PACKET_TOO_BIG = "packet_too_big"
+SOURCE_ROUTE_FAILED = "source_route_failed"
+PROHIBITED = "prohibited"
+TTL_EXCEEDED = "ttl_exceeded"
+REASSEMBLY_EXCEEDED = "reassembly_exceeded"
+PARAMETER_PROBLEM = "parameter_problem"
+ADDRESS_CONFLICT = "address_conflict"
+
+
+@dataclass(slots=True)
+class SolicitFailed:
+    """link to inet: a neighbour did not answer. ``packets`` are the TxPackets that waited for it."""
+
+    interface: int
+    address: bytes
+    packets: list
+
+
+@dataclass(slots=True)
+class NeighborConfirmed:
+    """inet to link: a transport had progress through this neighbour (RFC 4861 §7.3.1)."""
+
+    address: bytes
+
+
+@dataclass(slots=True)
+class ClaimAddress:
+    """inet to link: probe for (if ``probe``), then announce and defend this IPv4 address (RFC 5227)."""
+
+    address: bytes
+    probe: bool
+
+
+@dataclass(slots=True)
+class ReleaseAddress:
+    """inet to link: stop answering for and defending this address."""
+
+    address: bytes
+
+
+@dataclass(slots=True)
+class AddressClaimed:
+    """link to inet: no host objected; the address may be used."""
+
+    interface: int
+    address: bytes
+
+
+@dataclass(slots=True)
+class AddressConflict:
+    """link to inet: another host (``mac``, 6 bytes) uses the address, which must not be used any more."""
+
+    interface: int
+    address: bytes
+    mac: bytes
+
+
+@dataclass(slots=True)
+class Unreachable:
+    """inet to a transport: an ICMP error, or a failure of the stack's own, about a packet that was sent.
+
+    ``quoted`` starts at the transport header of that packet and may be as short as 8 bytes. The transport must find the
+    flow that it belongs to, and check what it can (a TCP sequence number), before it believes it.
+    """
+
+    cause: str
+    protocol: int
+    source: bytes  # the sent packet's: our address
+    destination: bytes
+    quoted: bytes
+    reporter: bytes | None  # who sent the ICMP error; None if the stack itself found it
+    mtu: int = 0  # with PACKET_TOO_BIG: the next hop's, already made plausible
+    type: int = 0  # as received, for IP_RECVERR
+    code: int = 0
+
+
+@dataclass(slots=True)
+class PmtuChanged:
+    """A transport to inet: the Unreachable was about a live flow of mine, so believe its MTU (RFC 1191 §6.5)."""
+
+    destination: bytes
+    mtu: int
+
+
+@dataclass(slots=True)
+class SendError:
+    """A transport to inet: answer this received packet with an ICMP error (``cause`` as above)."""
+
+    cause: str
+    packet: object  # RxPacket
+
+
+@dataclass(slots=True)
+class EchoRequest:
+    """The ping client to inet: send one ICMP echo request."""
+
+    destination: bytes
+    identifier: int
+    sequence: int
+    payload: bytes
+    ttl: int | None = None
+    tos: int = 0
+    dont_fragment: bool = False
+
+
+@dataclass(slots=True)
+class EchoReply:
+    """inet to the ping client: the reply, and when its stage took it up (the clock's seconds)."""
+
+    source: bytes
+    identifier: int
+    sequence: int
+    payload: bytes
+    ttl: int
+    at: float
+
+
+@dataclass(slots=True)
+class JoinGroup:
+    """To inet: become a member of a multicast group on an interface (counted: each join needs its leave)."""
+
+    interface: int
+    group: bytes
+
+
+@dataclass(slots=True)
+class LeaveGroup:
+    """To inet: undo one JoinGroup."""
+
+    interface: int
+    group: bytes

@@ -1,0 +1,1 @@
+"""The user datagram layer (RFC 768)."""
