@@ -12,28 +12,31 @@ NEVER = float("inf")
 
 
 class Deadlines:
-    """Times are the clock's seconds; ties fire in the order in which they were set."""
+    """Times are the clock's seconds; ties fire in the order in which they were queued, so always the same.
+
+    Of n items it holds at most 2 n + 64 entries or so, however often they move.
+    """
 
     def __init__(self):
         self._heap = []  # (queued_at, tie break, item)
         self._order = itertools.count()
-        self._cancelled = 0
+        self._stale = 0  # entries cancelled or replaced by an earlier one, at most: counted, never looked for
 
     def set(self, item, at):
         """Let *item* be due at *at*, earlier or later than it was."""
         item.due_at = at
         if at < item.queued_at:
+            replaces = item.queued_at != NEVER
             item.queued_at = at
             heapq.heappush(self._heap, (at, next(self._order), item))
+            if replaces:
+                self._count_stale()
 
     def cancel(self, item):
         """Never let it fire. The entry is dropped when its old time comes, or when such entries are the majority."""
         item.due_at = NEVER
-        if item.queued_at == NEVER:
-            return
-        self._cancelled += 1
-        if self._cancelled > 64 and self._cancelled * 2 > len(self._heap):
-            self._rebuild()
+        if item.queued_at != NEVER:
+            self._count_stale()
 
     def next(self):
         """The earliest time at which `due` may have something, or ``None``; early, never late."""
@@ -48,27 +51,30 @@ class Deadlines:
             if at != item.queued_at:
                 continue  # an entry that an earlier one has replaced
             item.queued_at = NEVER
-            if item.due_at <= now:
+            if item.due_at <= at:
                 item.due_at = NEVER
                 due.append(item)
             elif item.due_at != NEVER:
-                self.set(item, item.due_at)
+                self.set(item, item.due_at)  # moved later; if that is due too, it has its turn among the others
         if not heap:
-            self._cancelled = 0
+            self._stale = 0
         return due
 
     def __len__(self):
         """Entries held, the cancelled ones that wait for their time included."""
         return len(self._heap)
 
+    def _count_stale(self):
+        self._stale += 1
+        if self._stale > 64 and self._stale * 2 > len(self._heap):
+            self._rebuild()
+
     def _rebuild(self):
-        live = {}
-        for at, _, item in self._heap:
+        old = sorted(self._heap)  # so that ties keep their order
+        self._heap.clear()
+        self._stale = 0
+        for at, _, item in old:
             if at == item.queued_at:
                 item.queued_at = NEVER
                 if item.due_at != NEVER:
-                    live[id(item)] = item
-        self._heap.clear()
-        self._cancelled = 0
-        for item in live.values():
-            self.set(item, item.due_at)
+                    self.set(item, item.due_at)

@@ -89,7 +89,7 @@ def _add_interface(layers, index, interface, config, random):
             device.mtu,
             loopback=loopback,
             checksum_offload=device.checksum_offload,
-            membership=None if loopback else Membership(random),
+            membership=None if loopback else Membership(random, device.mtu),
         )
     )
     layers.cores[name] = LinkLayer(
@@ -330,6 +330,11 @@ class Stack:
             raise StackError(f"Stack: no interface {interface!r} that multicasts")
         if not address.is_multicast:
             raise StackError(f"Stack: {group} is not a multicast group (224.0.0.0/4)")
+        joined = self._layers.cores["inet"].addresses.interfaces[index].membership
+        if kind is messages.LeaveGroup and not joined.is_member(address.packed):
+            raise StackError(f"Stack: {group} is not joined on {interface}")
+        if kind is messages.JoinGroup and not joined.is_member(address.packed) and len(joined.groups) >= joined.max_groups:
+            raise StackError(f"Stack: {interface} has {joined.max_groups} groups already, leave some first")
         self._control.put([kind(index, address.packed)])
 
     def _fail(self, failure):

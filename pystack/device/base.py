@@ -4,6 +4,10 @@ from collections import Counter
 
 VNET_HEADER = 10  # bytes: struct virtio_net_hdr stands before every frame, in both directions
 
+# What one call of `receive` takes at most, so that one busy device does not keep the others waiting.
+RECEIVE_FRAMES = 64
+RECEIVE_BYTES = 1 << 20
+
 
 class Device:
     """Base of all devices; also the interface that a wrapper (impairment, capture) passes on.
@@ -12,19 +16,23 @@ class Device:
     a sequence of buffers that together are the same. A device made is not yet open: it touches nothing until `open`.
 
     Attributes:
+        name: for people; what the host calls it, once it is open.
         mtu: bytes of IP packet that one frame carries on the wire (a super-segment may be larger).
         mac: 6 bytes, the address of the stack's end.
         checksum_offload: frames may leave with VIRTIO_NET_HDR_F_NEEDS_CSUM.
         segment_offload: TCP super-segments up to 64 KB may leave and arrive.
+        segment_offload_allowed: cleared, before `open`, by a wrapper that must see packets as they are on the wire.
         resolves: False if the link has no neighbours to resolve (loopback).
         drops: Counter of frames lost here, by reason (`pystack.errors`).
         wake: set by the driver: to be called with no argument when a device without a descriptor has frames to read.
     """
 
+    name = ""
     mtu = 1500
     mac = bytes(6)
     checksum_offload = False
     segment_offload = False
+    segment_offload_allowed = True
     resolves = True
     wake = None
 
@@ -51,7 +59,10 @@ class Device:
         raise NotImplementedError
 
     def next_deadline(self):
-        """The time at which `receive` (after which the rest is looked after too) must be called, or ``None``."""
+        """The time at which `receive` (after which the rest is looked after too) must be called, or ``None``.
+
+        Ask again after each `receive` and each `transmit`: both can make it earlier.
+        """
         return None
 
     def close(self):
@@ -59,3 +70,54 @@ class Device:
 
     def abandon(self):
         """In a forked child: close the descriptors and leave the host as it is."""
+
+
+def _passed_on(attribute):
+    def get(self):
+        return getattr(self.inner, attribute)
+
+    def put(self, value):
+        setattr(self.inner, attribute, value)
+
+    return property(get, put)
+
+
+class Wrapper(Device):
+    """A device around another, *inner*: passes everything on; a subclass overrides what it adds.
+
+    Attributes of the device are the inner one's, ``drops`` included: one counter for the whole chain.
+    """
+
+    name = _passed_on("name")
+    mtu = _passed_on("mtu")
+    mac = _passed_on("mac")
+    checksum_offload = _passed_on("checksum_offload")
+    segment_offload = _passed_on("segment_offload")
+    segment_offload_allowed = _passed_on("segment_offload_allowed")
+    resolves = _passed_on("resolves")
+    drops = _passed_on("drops")
+    wake = _passed_on("wake")
+
+    def __init__(self, inner):
+        self.inner = inner  # Device.__init__ would replace the inner counter
+
+    def open(self):
+        self.inner.open()
+
+    def fileno(self):
+        return self.inner.fileno()
+
+    def receive(self, now):
+        return self.inner.receive(now)
+
+    def transmit(self, frames, now):
+        self.inner.transmit(frames, now)
+
+    def next_deadline(self):
+        return self.inner.next_deadline()
+
+    def close(self):
+        self.inner.close()
+
+    def abandon(self):
+        self.inner.abandon()

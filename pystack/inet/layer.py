@@ -8,7 +8,7 @@ from pystack.inet.addresses import ANY, LIMITED_BROADCAST, MULTICAST, Addresses
 from pystack.inet.icmp import Icmp
 from pystack.inet.multicast import ROUTER_ALERT
 from pystack.inet.pmtu import PathMtu
-from pystack.inet.reassembly import Reassembly
+from pystack.inet.reassembly import Reassembly, rebuild_ipv4
 from pystack.packet import TxPacket
 from pystack.wire import igmp, ipv4
 
@@ -152,11 +152,17 @@ class InetLayer:
         if packet.options and not self._accept_options(packet, now):
             return
         if flags_offset & (ipv4.MORE_FRAGMENTS | ipv4.OFFSET_MASK):
-            self.counts["ReasmReqds"] += 1
-            packet = self._reassembly.add_ipv4(packet, identification, flags_offset, now)
-            if packet is None:
+            datagram = self._reassembly.add(
+                (packet.source, destination, packet.protocol, identification),
+                (flags_offset & ipv4.OFFSET_MASK) * 8,
+                flags_offset & ipv4.MORE_FRAGMENTS,
+                packet,
+                packet.tos & 3,
+                now,
+            )
+            if datagram is None:
                 return
-            self.counts["ReasmOKs"] += 1
+            packet = rebuild_ipv4(datagram)
         self._deliver(packet, interface, unicast, now)
 
     def _is_group_of_ours(self, packet, interface):
@@ -243,11 +249,16 @@ class InetLayer:
     def _deliver_igmp(self, packet, interface, now):
         membership = interface.membership
         message = igmp.parse(packet.buf, packet.at, packet.end) if membership is not None else None
-        if message is None:
+        kind = type(message)
+        if kind is igmp.Query:
+            if not membership.query(packet.source, packet.destination, message, now):
+                self.drops[errors.BAD_IGMP] += 1
+        elif kind is igmp.Report:
+            membership.report(message, now)
+        elif message is None:
             self.drops[errors.BAD_IGMP] += 1
-            return
-        if not membership.receive(message, packet, now):
-            self.drops[errors.BAD_IGMP] += 1
+        else:
+            self.counts["IgmpIgnored"] += 1  # leaves and version 3 reports are for routers
         self._send_reports(now)
 
     # -- sending ------------------------------------------------------------------------------------------------------
@@ -357,7 +368,14 @@ class InetLayer:
         self.outboxes["events"].append(message)
 
     def _join(self, message, now):
-        self.addresses.interfaces[message.interface].membership.join(message.group, now)
+        self._change_membership(message, "join", now)
 
     def _leave(self, message, now):
-        self.addresses.interfaces[message.interface].membership.leave(message.group, now)
+        self._change_membership(message, "leave", now)
+
+    def _change_membership(self, message, change, now):
+        membership = self.addresses.interfaces[message.interface].membership
+        try:
+            getattr(membership, change)(message.group, now)
+        except OSError:  # whoever sent it should have asked `Membership.groups` before
+            self.drops[errors.MEMBERSHIP_REFUSED] += 1

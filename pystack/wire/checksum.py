@@ -29,7 +29,11 @@ def checksum(view, start=0):
 
 def valid(view, start=0):
     """Whether *view*, with the checksum stored in it, sums to 0xffff."""
-    return (partial(view) + start) % 0xFFFF == 0
+    value = int.from_bytes(view, "big")
+    if len(view) & 1:
+        value <<= 8
+    value += start
+    return value % 0xFFFF == 0 and value > 0  # all zeros sum to 0, and 0xffff is missing: RFC 1071, and Linux
 
 
 def pseudo_header(source, destination, protocol, length):

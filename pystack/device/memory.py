@@ -1,0 +1,79 @@
+"""Two devices linked in memory: an Ethernet cable between two stacks of one process, in virtual time or real."""
+
+from pystack.device.base import Device
+from pystack.device.loopback import FrameQueue
+from pystack.errors import DEVICE_REFUSED, QUEUE_FULL
+
+MAX_BYTES = 64 << 20  # waiting at one end
+
+
+class MemoryDevice(Device):
+    """One end of the cable. Made by `pair`, which sets ``peer``."""
+
+    def __init__(self, name, mac, mtu, offload, limit):
+        super().__init__()
+        self.name = name
+        self.mac = mac
+        self.mtu = mtu
+        self.checksum_offload = offload
+        self.peer = None
+        self._offload = offload
+        self._closed = False
+        self._queue = FrameQueue(limit, MAX_BYTES)
+
+    @property
+    def segment_offload(self):
+        # A super-segment is received as it was sent, so both ends must be ready for it.
+        return self._offload and self.segment_offload_allowed and self.peer.segment_offload_allowed
+
+    def open(self):
+        self._closed = False
+
+    def receive(self, now):
+        return self._queue.take()
+
+    def transmit(self, frames, now):
+        if self._closed:
+            self.drops[DEVICE_REFUSED] += len(frames)
+            return
+        self.peer.deliver(frames)
+
+    def deliver(self, frames):
+        """Frames from the other end; those that it finds no room for are counted here, at the receiver."""
+        if self._closed:
+            self.drops[DEVICE_REFUSED] += len(frames)
+            return
+        queue = self._queue
+        was_empty = not queue
+        for frame in frames:
+            if not queue.put(b"".join(frame)):
+                self.drops[QUEUE_FULL] += 1
+        if was_empty and queue and self.wake is not None:
+            self.wake()
+
+    def next_deadline(self):
+        return 0.0 if self._queue else None
+
+    def close(self):
+        self._closed = True
+        self._queue.clear()
+
+    def abandon(self):
+        self.close()
+
+
+def pair(mtu=1500, macs=None, offload=True, limit=1000):
+    """Two linked devices.
+
+    Args:
+        mtu: bytes of IP packet per frame.
+        macs: the two 6-byte addresses; 02:00:00:00:00:01 and :02 if not given.
+        offload: checksums stay partial and TCP super-segments whole on the cable.
+        limit: frames that may wait at each end.
+    """
+    macs = macs or (b"\x02\x00\x00\x00\x00\x01", b"\x02\x00\x00\x00\x00\x02")
+    first = MemoryDevice("memory0", macs[0], mtu, offload, limit)
+    second = MemoryDevice("memory1", macs[1], mtu, offload, limit)
+    first.peer = second
+    second.peer = first
+    return first, second
