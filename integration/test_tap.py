@@ -98,7 +98,7 @@ def without_carrier(shown):
 
 def test_a_failed_open_leaves_an_attached_interface_as_it_was(namespace):
     said(namespace, "ip", "tuntap", "add", "mine", "mode", "tap")
-    said(namespace, "ip", "link", "add", "other", "type", "dummy")
+    said(namespace, "ip", "tuntap", "add", "other", "mode", "tap")
     said(namespace, "ip", "addr", "add", "10.98.3.1/24", "dev", "other")
     before = said(namespace, "ip", "addr", "show", "dev", "mine")
     with pytest.raises(DeviceError, match=r"10\.98\.3\.9/25 overlaps 10\.98\.3\.0/24.*choose another network"):
@@ -122,22 +122,36 @@ def test_the_same_name_twice(namespace):
 
 
 def test_the_name_of_another_kind_of_interface(namespace):
-    said(namespace, "ip", "link", "add", "other", "type", "dummy")
+    said(namespace, "ip", "tuntap", "add", "other", "mode", "tun")
     with pytest.raises(DeviceError, match="choose another name"):
         Tap("other", netns=namespace.path).open()
 
 
-def test_an_unprivileged_user_is_told_what_to_do():
-    program = (
-        "import os, sys; os.setgid(65534); os.setuid(65534)\n"
-        "from pystack.device.tap import Tap\n"
-        "try: Tap().open()\n"
-        "except OSError as error: print(error)"
-    )
-    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    if "ModuleNotFoundError" in told.stderr:
-        pytest.skip("the checkout is not readable to others")
-    assert "run as root" in told.stdout, told
+@pytest.mark.parametrize("opened", [False, True])
+def test_an_unprivileged_user_is_told_what_to_do(monkeypatch, opened):
+    """Whether it is already the device file that refuses, as it does here, or TUNSETIFF."""
+    reader, writer = os.pipe()
+    ready = os.open("/dev/net/tun", os.O_RDWR)
+    child = os.fork()
+    if not child:
+        try:
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+            if opened:
+                monkeypatch.setattr(os, "open", lambda *arguments: ready)
+            Tap("others").open()
+        except BaseException as error:
+            os.write(writer, repr(error).encode())
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    os.close(ready)
+    os.close(writer)
+    with open(reader) as pipe:
+        told = pipe.read()
+    assert told.startswith("DeviceError") and "'others'" in told
+    assert "run as root" in told and ("attach to a TAP that you own" in told or not opened)
 
 
 def test_deleted_under_us(namespace):

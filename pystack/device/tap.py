@@ -12,6 +12,7 @@ import os
 import struct
 
 from pystack.device.base import RECEIVE_BYTES, RECEIVE_FRAMES, VNET_HEADER, Device
+from pystack.device.rtnetlink import Rtnetlink
 from pystack.errors import DEVICE_BUSY, DEVICE_REFUSED, DeviceError
 
 # <linux/if_tun.h>, as most architectures number ioctls (not mips, powerpc, sparc).
@@ -85,6 +86,9 @@ class Tap(Device):
             self._enter(self._attach)
             self._negotiate()
             self._configure(addresses)
+        except ImportError as error:
+            self.close()
+            raise DeviceError("a TAP device needs pyroute2: pip install pyroute2") from error
         except BaseException:
             self.close()
             raise
@@ -210,10 +214,6 @@ class Tap(Device):
         except OSError as error:
             raise DeviceError(_attach_advice(self.name, error)) from error
         self.name = os.fsdecode(_IFREQ.unpack(answer)[0].rstrip(b"\0"))
-        try:
-            from pystack.device.rtnetlink import Rtnetlink
-        except ImportError as error:
-            raise DeviceError("a TAP device needs pyroute2: pip install pyroute2") from error
         self._netlink = Rtnetlink()
 
     def _negotiate(self):
@@ -338,8 +338,8 @@ def _open_advice(name, error):
         )
     if error.errno in (errno.EACCES, errno.EPERM):
         return (
-            f"cannot create TAP {name!r}: /dev/net/tun may not be opened (run as root; in a container, pass the device in:"
-            " --device /dev/net/tun)"
+            f"cannot create TAP {name!r}: /dev/net/tun may not be opened (run as root; in a container, pass the device"
+            " in: --device /dev/net/tun)"
         )
     return f"cannot create TAP {name!r}: cannot open /dev/net/tun: {error.strerror}"
 
