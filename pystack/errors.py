@@ -14,10 +14,12 @@ NEIGHBOR_TABLE_FULL = "neighbor_table_full"
 NEIGHBOR_UNREACHABLE = "neighbor_unreachable"
 # inet, receiving
 TRUNCATED_HEADER = "truncated_header"
+NOT_IP = "not_ip"  # neither version 4 nor enabled
 BAD_VERSION = "bad_version"
 BAD_HEADER_LENGTH = "bad_header_length"
 BAD_TOTAL_LENGTH = "bad_total_length"
-BAD_CHECKSUM = "bad_checksum"
+BAD_IP_CHECKSUM = "bad_ip_checksum"
+BAD_CHECKSUM = "bad_checksum"  # of ICMP, or a transport
 MARTIAN_SOURCE = "martian_source"
 NOT_OURS = "not_ours"
 NOT_A_MEMBER = "not_a_member"

@@ -138,3 +138,10 @@ class LeaveGroup:
 
     interface: int
     group: bytes
+
+
+@dataclass(slots=True)
+class SetBroadcasts:
+    """inet to link: the addresses (a frozenset of bytes) that go to the link's broadcast address."""
+
+    addresses: frozenset

@@ -93,12 +93,7 @@ def _add_interface(layers, index, interface, config, random):
         )
     )
     layers.cores[name] = LinkLayer(
-        index,
-        device.mac,
-        mtu=device.mtu,
-        random=random,
-        resolves=device.resolves,
-        checksum_offload=device.checksum_offload,
+        index, device.mac, random=random, resolves=device.resolves
     )
     layers.devices[name] = device
     layers.interfaces[name] = index

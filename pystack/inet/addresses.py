@@ -121,7 +121,9 @@ class Addresses:
 
     def is_local(self, destination, interface):
         """Whether a packet for *destination* that came in by *interface* is for this host alone."""
-        return destination in self.local or (interface.loopback and destination[0] == 127)
+        if destination[0] == 127:
+            return interface.loopback  # RFC 1122 §3.2.1.3 (g): never seen on a network
+        return destination in self.local
 
     def path(self, destination, index=0):
         """How to reach *destination*, by interface *index* if it is not 0: a `Path`, or None without a route."""

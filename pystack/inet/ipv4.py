@@ -45,7 +45,7 @@ def read_header(packet):
     if header_length > size:
         return errors.TRUNCATED_HEADER, 0, 0
     if checksum.partial(buf[at : at + header_length]):
-        return errors.BAD_CHECKSUM, 0, 0
+        return errors.BAD_IP_CHECKSUM, 0, 0
     if not header_length <= total <= size:
         return errors.BAD_TOTAL_LENGTH, 0, 0
     packet.ip_at = at

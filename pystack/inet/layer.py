@@ -92,7 +92,7 @@ class InetLayer:
             if packet.at < packet.end and packet.buf[packet.at] >> 4 == 4:
                 self._receive_ipv4(packet, now)
             else:
-                self.drops[errors.BAD_VERSION] += 1
+                self.drops[errors.NOT_IP] += 1
 
     def transmit(self, batch, now):
         """Take TxPackets from transports; what cannot be sent comes back as an Unreachable."""

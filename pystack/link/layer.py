@@ -1,0 +1,225 @@
+"""The link core of one interface: virtio-net and Ethernet headers, ARP, and whom a packet goes to."""
+
+from collections import Counter
+
+from pystack import errors, messages
+from pystack.link.conflict import Claims
+from pystack.link.neighbors import NAMES, NeighborTable
+from pystack.packet import BROADCAST, HOST, MULTICAST, RxPacket
+from pystack.wire import arp, ethernet, vnet
+
+_IP_AT = vnet.SIZE + ethernet.HEADER_LENGTH
+_TYPE_AT = _IP_AT - 2
+_VOUCHED = vnet.F_NEEDS_CSUM | vnet.F_DATA_VALID
+_KNOWN_GSO = frozenset((vnet.GSO_TCPV4, vnet.GSO_TCPV6, vnet.GSO_UDP_L4))
+
+
+class LinkLayer:
+    """Owns the neighbours and the address claims of one interface.
+
+    Inlets: `receive` (frames from the device), `transmit` (TxPackets with their IP header, from inet), `control`
+    (messages from inet). Outboxes: ``inet`` (RxPackets), ``control`` (messages for inet), ``device`` (frames).
+
+    Args:
+        index: the interface's.
+        mac: 6 bytes, ours.
+        random: a ``random.Random``.
+        resolves: False for a loopback: no ARP, and the MAC addresses are zero.
+    """
+
+    def __init__(self, index, mac, *, random, resolves=True):
+        self.outboxes = {"inet": [], "control": [], "device": []}
+        self.drops = Counter()
+        self.counts = Counter()
+        self._index = index
+        self._mac = mac
+        self._resolves = resolves
+        self._broadcasts = frozenset((b"\xff" * 4,))
+        self._neighbors = NeighborTable(random, self._header, self.drops)
+        self._claims = Claims(random)
+        self._loopback_header = ethernet.build(mac, mac, ethernet.IPV4)
+        self._handlers = {
+            messages.ClaimAddress: lambda message, now: self._claims.add(message.address, message.probe, now),
+            messages.ReleaseAddress: lambda message, now: self._claims.release(message.address),
+            messages.NeighborConfirmed: lambda message, now: self._neighbors.confirmed(message.address, now),
+            messages.SetBroadcasts: self._set_broadcasts,
+        }
+
+    # -- the four calls -----------------------------------------------------------------------------------------------
+
+    def receive(self, frames, now):
+        """Take frames as a device gives them: ``bytes``, virtio-net header first."""
+        counts, drops, up = self.counts, self.drops, self.outboxes["inet"]
+        mac = self._mac
+        counts["InFrames"] += len(frames)
+        passed = 0
+        for frame in frames:
+            if len(frame) < _IP_AT:
+                drops[errors.TRUNCATED_FRAME] += 1
+                continue
+            destination = frame[10:16]
+            if destination == mac:
+                cast = HOST
+            elif destination[0] & 1:
+                cast = BROADCAST if destination == ethernet.BROADCAST else MULTICAST
+            else:
+                drops[errors.OTHER_HOST] += 1
+                continue
+            kind = frame[_TYPE_AT:_IP_AT]
+            if kind == b"\x08\x00" or kind == b"\x86\xdd":
+                packet = RxPacket(frame, _IP_AT, len(frame), self._index, cast)
+                if (frame[0] or frame[1]) and not self._read_vnet(packet):
+                    drops[errors.BAD_VNET_HEADER] += 1
+                    continue
+                passed += 1
+                up.append(packet)
+            elif kind == b"\x08\x06" and self._resolves:
+                self._receive_arp(frame, now)
+            else:
+                drops[errors.UNKNOWN_ETHERTYPE] += 1
+        counts["InPackets"] += passed
+        self._act(now)
+
+    def transmit(self, packets, now):
+        """Take TxPackets whose ``next_hop`` is set and whose ``header`` starts with the IP header."""
+        for packet in packets:
+            header = self._header_for(packet, now)
+            if header is None:
+                size = len(packet.header) + sum(map(len, packet.payload))
+                self._neighbors.wait(packet.next_hop, packet, size, now)
+            else:
+                self._send(header, packet)
+        self._act(now)
+
+    def control(self, batch, now):
+        """Take ClaimAddress, ReleaseAddress, NeighborConfirmed and SetBroadcasts."""
+        for message in batch:
+            self._handlers[type(message)](message, now)
+        self._act(now)
+
+    def expire(self, now):
+        """Solicit, probe and announce what is due."""
+        self._neighbors.expire(now)
+        self._claims.expire(now)
+        self._act(now)
+
+    def next_deadline(self):
+        """The earlier of the neighbours' and the claims'."""
+        first, second = self._neighbors.next_deadline(), self._claims.next_deadline()
+        if first is None or second is None:
+            return second if first is None else first
+        return min(first, second)
+
+    def neighbors(self):
+        """A snapshot: ``[(address, mac or None, name of the state), ...]``."""
+        return [(entry.address, entry.mac, NAMES[entry.state]) for entry in self._neighbors]
+
+    # -- frames -------------------------------------------------------------------------------------------------------
+
+    def _read_vnet(self, packet):
+        """Take over what the virtio-net header says; False if it makes no sense."""
+        frame = packet.buf
+        flags, gso_type, _, gso_size, csum_start, csum_offset = vnet.parse(frame)
+        if flags & vnet.F_NEEDS_CSUM and csum_start + csum_offset + 2 > len(frame) - vnet.SIZE:
+            return False
+        packet.checksum_trusted = bool(flags & _VOUCHED)
+        if gso_type:
+            if gso_type & ~vnet.GSO_ECN not in _KNOWN_GSO or not gso_size:
+                return False
+            packet.gso_size = gso_size
+        return True
+
+    def _header(self, mac, address):
+        return ethernet.build(mac, self._mac, ethernet.IPV4 if len(address) == 4 else ethernet.IPV6)
+
+    def _header_for(self, packet, now):
+        """The Ethernet header, or None while the neighbour is not resolved."""
+        next_hop = packet.next_hop
+        if not self._resolves:
+            return self._loopback_header
+        header = self._neighbors.header(next_hop, now)
+        if header is not None:
+            return header
+        if next_hop in self._broadcasts:
+            return self._header(ethernet.BROADCAST, next_hop)
+        if 224 <= next_hop[0] < 240 if len(next_hop) == 4 else next_hop[0] == 0xFF:
+            return self._header(ethernet.multicast_mac(next_hop), next_hop)
+        return None
+
+    def _send(self, header, packet):
+        self.counts["OutPackets"] += 1
+        head = b"".join((packet.vnet or vnet.ZERO, header, packet.header))
+        self.outboxes["device"].append((head, *packet.payload))
+
+    # -- ARP ----------------------------------------------------------------------------------------------------------
+
+    def _receive_arp(self, frame, now):
+        """As Linux's arp_process: requests for us are answered, and only who asks us is remembered unasked."""
+        self.counts["ArpInMsgs"] += 1
+        fields = arp.parse(frame, _IP_AT, len(frame))
+        if fields is None or fields[1][0] & 1 or _bad_sender(fields[2]):
+            self.drops[errors.BAD_ARP] += 1
+            return
+        operation, mac, sender, _, target = fields
+        if mac == self._mac:
+            return  # our own words, reflected
+        probe = operation == arp.REQUEST and sender == bytes(4)
+        self._claims.seen(sender, target, mac, probe, now)
+        if self._claims.holds(sender):
+            return  # nobody else's claim to our address makes it a neighbour
+        if operation == arp.REQUEST and self._claims.holds(target):
+            self._send_arp(arp.REPLY, mac, target, mac, sender)
+            if not probe:
+                self._neighbors.heard(sender, mac, now, create=True)
+        elif operation in (arp.REQUEST, arp.REPLY) and not probe:
+            gratuitous = sender == target
+            to_us = frame[10:16] == self._mac
+            solicited = operation == arp.REPLY and to_us and not gratuitous
+            self._neighbors.heard(sender, mac, now, solicited=solicited, override=gratuitous)
+
+    def _send_arp(self, operation, to, sender, target_mac, target):
+        packet = arp.build(operation, self._mac, sender, target_mac, target)
+        self.counts["ArpOutMsgs"] += 1
+        self.outboxes["device"].append((vnet.ZERO + ethernet.build(to, self._mac, ethernet.ARP) + packet,))
+
+    def _solicit(self, entry, unicast):
+        """Ask for an IPv4 neighbour; from the address that the waiting packet has if it is ours (arp_announce 0)."""
+        source = entry.queue[-1][0].source if entry.queue else None
+        if source is None or not self._claims.holds(source):
+            source = self._claims.first() or bytes(4)
+        to = entry.mac if unicast else ethernet.BROADCAST
+        self._send_arp(arp.REQUEST, to, source, ethernet.ZERO, entry.address)
+
+    def _set_broadcasts(self, message, now):
+        self._broadcasts = message.addresses
+
+    def _act(self, now):
+        """Do what the neighbour table and the claims have asked for."""
+        table, claims, control = self._neighbors, self._claims, self.outboxes["control"]
+        if table.solicits or table.released or table.failed:
+            # A neighbour's first question needs the packet that waits for it, so questions come before releases.
+            solicits, table.solicits = table.solicits, []
+            released, table.released = table.released, []
+            failed, table.failed = table.failed, []
+            for entry, unicast in solicits:
+                self._solicit(entry, unicast)
+            for entry, packets in released:
+                for packet in packets:
+                    self._send(entry.header, packet)
+            for address, packets in failed:
+                self.drops[errors.NEIGHBOR_UNREACHABLE] += len(packets)
+                control.append(messages.SolicitFailed(self._index, address, packets))
+        if claims.probes or claims.announcements or claims.won or claims.lost:
+            for address in claims.probes:
+                self._send_arp(arp.REQUEST, ethernet.BROADCAST, bytes(4), ethernet.ZERO, address)
+            for address in claims.announcements:
+                self._send_arp(arp.REQUEST, ethernet.BROADCAST, address, ethernet.ZERO, address)
+            control.extend(messages.AddressClaimed(self._index, address) for address in claims.won)
+            control.extend(messages.AddressConflict(self._index, address, mac) for address, mac in claims.lost)
+            for done in (claims.probes, claims.announcements, claims.won, claims.lost):
+                done.clear()
+
+
+def _bad_sender(address):
+    """Linux: no mapping for a multicast or loopback address; 0.0.0.0 is an ARP probe's."""
+    return address[0] == 127 or address[0] >= 224
