@@ -43,8 +43,8 @@ class _Claim:
 class Claims:
     """The addresses of one interface.
 
-    What is to be done collects in ``probes`` and ``announcements`` (addresses to send an ARP probe or announcement for),
-    ``won`` and ``lost`` (``(address, mac)``); the owner empties them after each call.
+    What is to be done collects in ``probes`` and ``announcements`` (addresses to send an ARP probe or announcement
+    for), ``won`` and ``lost`` (``(address, mac)``); the owner empties them after each call.
     """
 
     def __init__(self, random):
@@ -57,7 +57,9 @@ class Claims:
         self.lost = []
 
     def add(self, address, probe, now):
-        """Claim an address; without *probe* it is announced and used at once."""
+        """Claim an address; without *probe* it is announced and used at once. One claimed already is claimed
+        anew."""
+        self.release(address)
         claim = self._claims[address] = _Claim(address, PROBING if probe else ANNOUNCING)
         if probe:
             self._deadlines.set(claim, now + self._random.random() * PROBE_WAIT)

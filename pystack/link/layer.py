@@ -11,6 +11,9 @@ from pystack.wire import arp, ethernet, vnet
 _IP_AT = vnet.SIZE + ethernet.HEADER_LENGTH
 _TYPE_AT = _IP_AT - 2
 _VOUCHED = vnet.F_NEEDS_CSUM | vnet.F_DATA_VALID
+_NO_OFFLOAD = vnet.ZERO
+_ARP_OPERATIONS = frozenset((arp.REQUEST, arp.REPLY))
+_LIMITED_BROADCAST = frozenset((b"\xff" * 4,))
 _KNOWN_GSO = frozenset((vnet.GSO_TCPV4, vnet.GSO_TCPV6, vnet.GSO_UDP_L4))
 
 
@@ -34,10 +37,14 @@ class LinkLayer:
         self._index = index
         self._mac = mac
         self._resolves = resolves
-        self._broadcasts = frozenset((b"\xff" * 4,))
+        self._broadcasts = _LIMITED_BROADCAST
         self._neighbors = NeighborTable(random, self._header, self.drops)
         self._claims = Claims(random)
-        self._loopback_header = ethernet.build(mac, mac, ethernet.IPV4)
+        # By the length of the address. On a loopback all MAC addresses are zero.
+        self._loopback_headers = {
+            4: ethernet.build(ethernet.ZERO, ethernet.ZERO, ethernet.IPV4),
+            16: ethernet.build(ethernet.ZERO, ethernet.ZERO, ethernet.IPV6),
+        }
         self._handlers = {
             messages.ClaimAddress: lambda message, now: self._claims.add(message.address, message.probe, now),
             messages.ReleaseAddress: lambda message, now: self._claims.release(message.address),
@@ -65,6 +72,9 @@ class LinkLayer:
             else:
                 drops[errors.OTHER_HOST] += 1
                 continue
+            if frame[16] & 1:  # IEEE 802.3 §3.2.3: a group is nobody's source
+                drops[errors.OTHER_HOST] += 1
+                continue
             kind = frame[_TYPE_AT:_IP_AT]
             if kind == b"\x08\x00" or kind == b"\x86\xdd":
                 packet = RxPacket(frame, _IP_AT, len(frame), self._index, cast)
@@ -82,13 +92,22 @@ class LinkLayer:
 
     def transmit(self, packets, now):
         """Take TxPackets whose ``next_hop`` is set and whose ``header`` starts with the IP header."""
+        neighbor_header, broadcasts = self._neighbors.header, self._broadcasts
+        down = self.outboxes["device"]
+        sent = 0
         for packet in packets:
-            header = self._header_for(packet, now)
-            if header is None:
-                size = len(packet.header) + sum(map(len, packet.payload))
-                self._neighbors.wait(packet.next_hop, packet, size, now)
+            next_hop = packet.next_hop
+            if next_hop in broadcasts or not self._resolves:
+                header = self._unresolved_header(next_hop)
             else:
-                self._send(header, packet)
+                header = neighbor_header(next_hop, now) or self._unresolved_header(next_hop)
+                if header is None:
+                    size = len(packet.header) + sum(map(len, packet.payload))
+                    self._neighbors.wait(next_hop, packet, size, now)
+                    continue
+            sent += 1
+            down.append(((packet.vnet or _NO_OFFLOAD) + header + packet.header, *packet.payload))
+        self.counts["OutPackets"] += sent
         self._act(now)
 
     def control(self, batch, now):
@@ -132,24 +151,15 @@ class LinkLayer:
     def _header(self, mac, address):
         return ethernet.build(mac, self._mac, ethernet.IPV4 if len(address) == 4 else ethernet.IPV6)
 
-    def _header_for(self, packet, now):
-        """The Ethernet header, or None while the neighbour is not resolved."""
-        next_hop = packet.next_hop
+    def _unresolved_header(self, next_hop):
+        """The Ethernet header to where no neighbour has to be asked for, else None."""
         if not self._resolves:
-            return self._loopback_header
-        header = self._neighbors.header(next_hop, now)
-        if header is not None:
-            return header
+            return self._loopback_headers[len(next_hop)]
         if next_hop in self._broadcasts:
             return self._header(ethernet.BROADCAST, next_hop)
         if 224 <= next_hop[0] < 240 if len(next_hop) == 4 else next_hop[0] == 0xFF:
             return self._header(ethernet.multicast_mac(next_hop), next_hop)
         return None
-
-    def _send(self, header, packet):
-        self.counts["OutPackets"] += 1
-        head = b"".join((packet.vnet or vnet.ZERO, header, packet.header))
-        self.outboxes["device"].append((head, *packet.payload))
 
     # -- ARP ----------------------------------------------------------------------------------------------------------
 
@@ -157,10 +167,10 @@ class LinkLayer:
         """As Linux's arp_process: requests for us are answered, and only who asks us is remembered unasked."""
         self.counts["ArpInMsgs"] += 1
         fields = arp.parse(frame, _IP_AT, len(frame))
-        if fields is None or fields[1][0] & 1 or _bad_sender(fields[2]):
+        if fields is None or fields[0] not in _ARP_OPERATIONS or fields[1][0] & 1 or self._bad_sender(fields[2]):
             self.drops[errors.BAD_ARP] += 1
             return
-        operation, mac, sender, _, target = fields
+        operation, mac, sender, target_mac, target = fields
         if mac == self._mac:
             return  # our own words, reflected
         probe = operation == arp.REQUEST and sender == bytes(4)
@@ -170,20 +180,32 @@ class LinkLayer:
         if operation == arp.REQUEST and self._claims.holds(target):
             self._send_arp(arp.REPLY, mac, target, mac, sender)
             if not probe:
-                self._neighbors.heard(sender, mac, now, create=True)
-        elif operation in (arp.REQUEST, arp.REPLY) and not probe:
-            gratuitous = sender == target
+                # Who asks for us wants our answer: believed within the lock time too (Linux's neigh_event_ns).
+                self._neighbors.heard(sender, mac, now, create=True, override=True)
+        elif not probe:
+            # As Linux's arp_is_garp; but there a gratuitous reply sent to us alone would confirm, here it does not.
+            gratuitous = sender == target and (operation == arp.REQUEST or target_mac == mac)
             to_us = frame[10:16] == self._mac
-            solicited = operation == arp.REPLY and to_us and not gratuitous
+            solicited = operation == arp.REPLY and to_us and sender != target
             self._neighbors.heard(sender, mac, now, solicited=solicited, override=gratuitous)
+
+    def _bad_sender(self, address):
+        """Linux's martians; 0.0.0.0 is an ARP probe's. Who has a broadcast address would get what is meant for all."""
+        first = address[0]
+        return first == 127 or first >= 224 or (not first and any(address)) or address in self._broadcasts
 
     def _send_arp(self, operation, to, sender, target_mac, target):
         packet = arp.build(operation, self._mac, sender, target_mac, target)
         self.counts["ArpOutMsgs"] += 1
-        self.outboxes["device"].append((vnet.ZERO + ethernet.build(to, self._mac, ethernet.ARP) + packet,))
+        self.outboxes["device"].append((_NO_OFFLOAD + ethernet.build(to, self._mac, ethernet.ARP) + packet,))
 
     def _solicit(self, entry, unicast):
-        """Ask for an IPv4 neighbour; from the address that the waiting packet has if it is ours (arp_announce 0)."""
+        """Ask for an IPv4 neighbour; from the address that the waiting packet has if it is ours (arp_announce 0).
+
+        An IPv6 neighbour is not asked for here: its solicitation is an ICMPv6 packet.
+        """
+        if len(entry.address) != 4:
+            return
         source = entry.queue[-1][0].source if entry.queue else None
         if source is None or not self._claims.holds(source):
             source = self._claims.first() or bytes(4)
@@ -191,7 +213,7 @@ class LinkLayer:
         self._send_arp(arp.REQUEST, to, source, ethernet.ZERO, entry.address)
 
     def _set_broadcasts(self, message, now):
-        self._broadcasts = message.addresses
+        self._broadcasts = message.addresses | _LIMITED_BROADCAST
 
     def _act(self, now):
         """Do what the neighbour table and the claims have asked for."""
@@ -204,8 +226,10 @@ class LinkLayer:
             for entry, unicast in solicits:
                 self._solicit(entry, unicast)
             for entry, packets in released:
+                self.counts["OutPackets"] += len(packets)
                 for packet in packets:
-                    self._send(entry.header, packet)
+                    head = (packet.vnet or _NO_OFFLOAD) + entry.header + packet.header
+                    self.outboxes["device"].append((head, *packet.payload))
             for address, packets in failed:
                 self.drops[errors.NEIGHBOR_UNREACHABLE] += len(packets)
                 control.append(messages.SolicitFailed(self._index, address, packets))
@@ -218,8 +242,3 @@ class LinkLayer:
             control.extend(messages.AddressConflict(self._index, address, mac) for address, mac in claims.lost)
             for done in (claims.probes, claims.announcements, claims.won, claims.lost):
                 done.clear()
-
-
-def _bad_sender(address):
-    """Linux: no mapping for a multicast or loopback address; 0.0.0.0 is an ARP probe's."""
-    return address[0] == 127 or address[0] >= 224

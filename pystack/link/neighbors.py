@@ -14,6 +14,8 @@ LOCK_TIME = 1.0  # Linux's locktime: an unsolicited change of MAC within it lose
 MAX_ENTRIES = 1024  # Linux's gc_thresh3
 QUEUE_BYTES = 212_992  # Linux's unres_qlen_bytes, for each neighbour
 TABLE_BYTES = 4 << 20  # for all of them together
+PACKET_COST = 512  # what TABLE_BYTES charges for a waiting packet besides its bytes: the objects around a small one
+SWEEP_INTERVAL = 1.0  # between looks for entries whose REACHABLE is over, when a full table has nothing STALE
 
 INCOMPLETE, REACHABLE, STALE, DELAY, PROBE, FAILED = range(6)
 NAMES = ("INCOMPLETE", "REACHABLE", "STALE", "DELAY", "PROBE", "FAILED")
@@ -29,6 +31,7 @@ TRANSITIONS = {  # RFC 4861 §7.3.3 and appendix C; FAILED is Linux's, and leave
     (INCOMPLETE, HEARD): STALE,
     (INCOMPLETE, CHANGED): STALE,
     (INCOMPLETE, TIMED_OUT): FAILED,
+    (REACHABLE, CONFIRMED): REACHABLE,  # for longer
     (REACHABLE, CHANGED): STALE,
     (REACHABLE, TIMED_OUT): STALE,
     (STALE, SENT): DELAY,
@@ -45,7 +48,19 @@ TRANSITIONS = {  # RFC 4861 §7.3.3 and appendix C; FAILED is Linux's, and leave
 class Neighbor:
     """One entry. ``header`` is the link header for it, ready made, or None while its MAC is not known."""
 
-    __slots__ = ("address", "due_at", "header", "mac", "probes", "queue", "queued", "queued_at", "state", "until", "updated")
+    __slots__ = (
+        "address",
+        "due_at",
+        "header",
+        "mac",
+        "probes",
+        "queue",
+        "queued",
+        "queued_at",
+        "state",
+        "until",
+        "updated",
+    )
 
     def __init__(self, address):
         self.address = address
@@ -68,15 +83,18 @@ class NeighborTable:
         make_header: ``make_header(mac, address)`` gives the link header to prepend.
         drops: Counter.
 
-    What must be done about it collects in ``solicits``: ``(entry, unicast)`` pairs, in ``released``: ``(entry, packets)``
-    to send now, and in ``failed``: ``(address, packets)``. The owner empties all three after each call.
+    What must be done about it collects in ``solicits``: ``(entry, unicast)`` pairs, in ``released``: ``(entry,
+    packets)`` to send now, and in ``failed``: ``(address, packets)``. The owner empties all three after each call.
     """
 
     def __init__(self, random, make_header, drops):
         self._random = random
         self._make_header = make_header
         self._drops = drops
-        self._entries = OrderedDict()  # oldest first: what eviction looks at
+        self._entries = {}
+        # What eviction may take, the longest in its state first; an OrderedDict finds it in O(1), a dict does not.
+        self._evictable = {STALE: OrderedDict(), INCOMPLETE: OrderedDict()}
+        self._swept_at = -NEVER
         self._deadlines = Deadlines()
         self._bytes = 0
         self.solicits = []
@@ -106,20 +124,19 @@ class NeighborTable:
         """Keep *packet* (of *size* bytes) until *address* is resolved, and see that it is."""
         entry = self._entries.get(address)
         if entry is None:
-            entry = self._add(address)
+            entry = self._add(address, now, (STALE, INCOMPLETE))
             if entry is None:
-                self._drops[errors.NEIGHBOR_TABLE_FULL] += 1
                 return
             self._probe(entry, now)
         if entry.queue is None:
             entry.queue = deque()
         entry.queue.append((packet, size))
         entry.queued += size
-        self._bytes += size
+        self._bytes += size + PACKET_COST
         while entry.queue and (entry.queued > QUEUE_BYTES or self._bytes > TABLE_BYTES):
             _, dropped = entry.queue.popleft()  # RFC 1122 §2.3.2.2: the latest is worth most
             entry.queued -= dropped
-            self._bytes -= dropped
+            self._bytes -= dropped + PACKET_COST
             self._drops[errors.NEIGHBOR_QUEUE_FULL] += 1
 
     def heard(self, address, mac, now, *, solicited=False, create=False, override=False):
@@ -132,7 +149,8 @@ class NeighborTable:
         """
         entry = self._entries.get(address)
         if entry is None:
-            entry = self._add(address) if create else None
+            # Hearsay takes no room from a neighbour that we are asking for: a flood of forged requests must not.
+            entry = self._add(address, now, (STALE,)) if create else None
             if entry is None:
                 return
         if entry.mac == mac:
@@ -164,32 +182,44 @@ class NeighborTable:
         """See `Deadlines.next`."""
         return self._deadlines.next()
 
-    def _add(self, address):
-        if len(self._entries) >= MAX_ENTRIES and not self._evict():
+    def _add(self, address, now, evictable):
+        """A new entry, in a full table in the place of one in an *evictable* state; None, counted, without one."""
+        if len(self._entries) >= MAX_ENTRIES and not self._evict(now, evictable):
+            self._drops[errors.NEIGHBOR_TABLE_FULL] += 1
             return None
-        entry = self._entries[address] = Neighbor(address)
+        entry = self._entries[address] = self._evictable[INCOMPLETE][address] = Neighbor(address)
         return entry
 
-    def _evict(self):
-        """Make room: the oldest entry that is not being resolved or probed, as Linux's forced collection does."""
-        for entry in self._entries.values():
-            if entry.state in (STALE, REACHABLE):
+    def _evict(self, now, evictable):
+        """Make room: STALE is what nobody has sent to since it was last confirmed."""
+        if not self._evictable[STALE] and now >= self._swept_at + SWEEP_INTERVAL:
+            self._swept_at = now
+            for entry in self._entries.values():
+                if entry.state == REACHABLE and now >= entry.until:
+                    self._move(entry, TIMED_OUT, now)
+        for state in evictable:
+            for entry in self._evictable[state].values():
                 self._remove(entry)
+                if entry.queue:
+                    self._drops[errors.NEIGHBOR_TABLE_FULL] += len(self._take(entry))
                 return True
         return False
 
     def _move(self, entry, event, now):
         state = TRANSITIONS.get((entry.state, event))
-        if event == CONFIRMED and entry.state == REACHABLE:
-            state = REACHABLE  # only for longer
         if state is None:
             return
-        entry.state = state
+        if state != entry.state:
+            if entry.state in self._evictable:
+                del self._evictable[entry.state][entry.address]
+            if state in self._evictable:
+                self._evictable[state][entry.address] = entry
+            entry.state = state
         if state == REACHABLE:
             entry.until = now + REACHABLE_TIME * (0.5 + self._random.random())
-            self._deadlines.cancel(entry)
+            self._cancel(entry)
         elif state == STALE:
-            self._deadlines.cancel(entry)
+            self._cancel(entry)
         elif state == DELAY:
             self._deadlines.set(entry, now + DELAY_FIRST_PROBE)
         elif state == PROBE:
@@ -198,11 +228,9 @@ class NeighborTable:
         elif state == FAILED:
             self._remove(entry)
             if entry.queue:
-                self.failed.append((entry.address, [packet for packet, _ in entry.queue]))
+                self.failed.append((entry.address, self._take(entry)))
         if entry.header is not None and entry.queue:
-            self._bytes -= entry.queued
-            self.released.append((entry, [packet for packet, _ in entry.queue]))
-            entry.queue, entry.queued = None, 0
+            self.released.append((entry, self._take(entry)))
             if entry.state == STALE:
                 self._move(entry, SENT, now)
 
@@ -211,8 +239,18 @@ class NeighborTable:
         self.solicits.append((entry, entry.state == PROBE))
         self._deadlines.set(entry, now + RETRANS_TIME)
 
+    def _cancel(self, entry):
+        if entry.due_at != NEVER:  # a transport confirms often, and Deadlines counts each cancellation
+            self._deadlines.cancel(entry)
+
     def _remove(self, entry):
         del self._entries[entry.address]
-        self._deadlines.cancel(entry)
-        self._bytes -= entry.queued
-        entry.queued = 0
+        if entry.state in self._evictable:
+            del self._evictable[entry.state][entry.address]
+        self._cancel(entry)
+
+    def _take(self, entry):
+        packets = [packet for packet, _ in entry.queue]
+        self._bytes -= entry.queued + PACKET_COST * len(packets)
+        entry.queue, entry.queued = None, 0
+        return packets

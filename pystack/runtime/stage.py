@@ -5,51 +5,71 @@ from collections import Counter
 import gevent
 from gevent.queue import Full
 
-from pystack import errors
 from pystack.deadlines import NEVER
+from pystack.errors import QUEUE_FULL
 from pystack.runtime.mailbox import Mailbox
+
+_WAKE = (None, ())  # the item without a batch: have a turn
 
 
 class Port:
     """One inlet of a stage: what is put here, the stage hands to *handler* as ``handler(batch, now)``."""
 
-    __slots__ = ("_drops", "_handler", "_queue")
+    __slots__ = ("_drops", "_handler", "_put")
 
     def __init__(self, handler, queue, drops):
         self._handler = handler
-        self._queue = queue
+        self._put = queue.put_nowait
         self._drops = drops
 
     def put(self, batch):
         """Pass on a list and its ownership; never blocks: if the stage's queue is full, it is dropped and counted."""
         try:
-            self._queue.put_nowait((self._handler, batch))
+            self._put((self._handler, batch))
         except Full:
-            self._drops[errors.QUEUE_FULL] += len(batch)
+            self._drops[QUEUE_FULL] += len(batch)
 
 
 class Stage:
     """Runs a core: takes everything that waits, lets the core do it, passes on its outboxes, sets one alarm.
 
+    Attributes:
+        drops: Counter of what did not fit into the queue, in packets or messages.
+
     Args:
         name: for messages about it.
         core: see docs/architecture.md.
         clock: `MonotonicClock` or `VirtualClock`.
-        supervisor: told of an exception in the core, after which the stage discards what it gets.
-        make_queue: makes the queue of the interface of `gevent.queue.SimpleQueue`.
+        supervisor: told of an exception in the core, with which the stage ends.
+        make_queue: makes the queue, of the interface of `gevent.queue.SimpleQueue`; a bounded one, for what waits
+            here is what an overloaded stack holds.
     """
 
     def __init__(self, name, core, clock, supervisor, make_queue=Mailbox):
         self.name = name
         self.core = core
         self.drops = Counter()
-        self.counts = Counter()
         self._clock = clock
         self._supervisor = supervisor
         self._queue = make_queue()
-        self._wires = []  # (outbox key, its target's put)
+        self._wires = {}  # outbox key -> its target's put
         self._greenlet = None
         self._alarm = None
+        self._running = False
+        self._turns = 0
+        self._batches = 0
+        self._wakes = 0
+        self._max_batch = 0
+
+    @property
+    def counts(self):
+        """Turns of the loop, batches handled, wakes by the alarm, and the longest batch yet."""
+        return {
+            "turns": self._turns,
+            "batches": self._batches,
+            "wakes": self._wakes,
+            "max_batch": self._max_batch,
+        }
 
     def port(self, handler):
         """The way to one inlet, a method of the core."""
@@ -57,52 +77,67 @@ class Stage:
 
     def connect(self, key, target):
         """Let the outbox *key* go to *target*, which has ``put(batch)``."""
-        self._wires.append((key, target.put))
+        if key in self._wires:
+            raise ValueError(f"stage {self.name}: outbox {key} is connected already")
+        self._wires[key] = target.put
 
     def start(self):
-        """Raises ValueError if an outbox leads nowhere."""
-        loose = set(self.core.outboxes) - {key for key, _ in self._wires}
-        if loose:
-            raise ValueError(f"stage {self.name}: nothing is connected to {', '.join(sorted(map(str, loose)))}")
+        """Have a first turn soon, for what the core has to send or to time already.
+
+        Raises ValueError if an outbox leads nowhere, or a connection is to none.
+        """
+        unmatched = set(self.core.outboxes) ^ set(self._wires)
+        if unmatched:
+            names = ", ".join(sorted(map(str, unmatched)))
+            raise ValueError(f"stage {self.name}: outbox without a connection, or the reverse: {names}")
         self._alarm = self._clock.alarm(self._wake)
+        self._running = True
         self._greenlet = gevent.spawn(self._run)
         self._greenlet.name = self.name
 
     def stop(self):
-        """End the greenlet; what waits is lost. May be called twice, and by the stage itself."""
+        """End the greenlet, at the latest when the hub runs; what waits is lost.
+
+        May be called twice, and by the stage itself: then the turn is finished first.
+        """
+        self._running = False
         if self._greenlet is not None:
             self._alarm.cancel()
-            self._greenlet.kill(block=False)
+            if self._greenlet is not gevent.getcurrent():
+                self._greenlet.kill(block=False)
             self._greenlet = None
 
     def _wake(self):
-        self.counts["wakes"] += 1
+        self._wakes += 1
         try:
-            self._queue.put_nowait((None, ()))
+            self._queue.put_nowait(_WAKE)
         except Full:
             pass  # then it has enough to wake it
 
     def _run(self):
-        queue = self._queue
-        failed = False
-        while True:
-            item = queue.get()
-            if failed:
-                continue
-            try:
+        get = self._queue.get
+        item = _WAKE
+        try:
+            while self._running:
                 self._turn(item)
-            except Exception as error:
-                failed = True
-                self._alarm.cancel()
-                self._supervisor.failed(self.name, error)
+                if not self._running:
+                    break
+                item = get()
+        except Exception as error:
+            self._running = False
+            self._alarm.cancel()
+            self._supervisor.failed(self.name, error)
 
     def _turn(self, item):
         core, queue = self.core, self._queue
         now = self._clock.now()
-        waiting = queue.qsize()
+        waiting = queue.qsize()  # what comes meanwhile is for the next turn, so that expire has its turn, too
         while True:
             handler, batch = item
             if handler is not None:
+                self._batches += 1
+                if len(batch) > self._max_batch:
+                    self._max_batch = len(batch)
                 handler(batch, now)
             if not waiting:
                 break
@@ -112,12 +147,13 @@ class Stage:
         if due is not None and due <= now:
             core.expire(now)
             due = core.next_deadline()
-        self.counts["turns"] += 1
-        # A later deadline needs no new alarm: the old one fires early, once.
-        if (NEVER if due is None else due) < self._alarm.at:
+        self._turns += 1
+        # A later deadline needs no new alarm: the old one fires early, once. Before the outboxes, as a put may switch
+        # to another stage, and that to the next.
+        if (NEVER if due is None else due) < self._alarm.at and self._running:
             self._alarm.set(due)
         outboxes = core.outboxes
-        for key, put in self._wires:
+        for key, put in self._wires.items():
             batch = outboxes[key]
             if batch:
                 outboxes[key] = []

@@ -2,9 +2,10 @@
 
 
 def snapshot(parts):
-    """``{name: [part, ...]}`` to ``{name: {counter: value}}``: each part's ``counts``, and its ``drops`` as "drop.REASON".
+    """``{name: [part, ...]}`` to ``{name: {counter: value}}``.
 
-    Parts of one name are added up; zeros are left out.
+    A part has ``drops``, which become "drop.REASON", and mostly ``counts``. Parts of one name are added up; zeros are
+    left out.
     """
     result = {}
     for name, sources in parts.items():
@@ -19,7 +20,7 @@ def snapshot(parts):
     return result
 
 
-def format(snapshot):  # noqa: A001
+def format(snapshot):
     """A snapshot as lines of text, one counter each."""
     lines = []
     for name, row in snapshot.items():

@@ -61,7 +61,7 @@ def walk_options(options):
             return found, at
         length = options[at + 1]
         if length < 2 or at + length > size:
-            return found, at + 1
+            return found, at  # RFC 792 would point at the length; Linux points at the option
         found.append((kind, at, at + length))
         at += length
     return found, None

@@ -93,7 +93,7 @@ def test_no_error_about_an_error_or_an_unknown_icmp_type():
         assert peer.sends(ethernet(ip(icmp.build(kind, 0, bytes(4), bytes(28)), options=bad_option))) == []
     assert peer.drops[errors.ICMP_FORBIDDEN] == 6
     (error,) = peer.sends(ethernet(ip(echo(), options=bad_option)))
-    assert quoted_error(error)[:3] == (icmp.PARAMETER_PROBLEM, 0, bytes((21, 0, 0, 0)))
+    assert quoted_error(error)[:3] == (icmp.PARAMETER_PROBLEM, 0, bytes((20, 0, 0, 0)))
 
 
 def test_no_error_about_a_later_fragment():

@@ -93,8 +93,8 @@ def test_any_bytes_are_walked_as_options(raw):
         (b"\x07\x03\x04\x00", [(7, 0, 3)], None),
         (b"\x01\x07\x03\x04\x94\x04\x00\x00", [(7, 1, 4), (148, 4, 8)], None),
         (b"\x07", [], 0),
-        (b"\x07\x01\x00\x00", [], 1),
-        (b"\x01\x07\x09\x00", [], 2),
+        (b"\x07\x01\x00\x00", [], 0),
+        (b"\x01\x07\x09\x00", [], 1),
     ],
 )
 def test_option_lists(raw, found, wrong):

@@ -1,0 +1,29 @@
+"""A stack on a TAP in a namespace."""
+
+from contextlib import contextmanager
+
+from pystack import Interface, Stack
+from pystack.device.tap import Tap
+
+HOST = "10.77.0.1"
+STACK = "10.77.0.2"
+
+
+@contextmanager
+def on_tap(namespace, config=None, *, wrap=lambda device: device, gateway=HOST, **tap):
+    """A running stack at 10.77.0.2/24 whose TAP's host side is 10.77.0.1/24 in *namespace*; checks that it had no bug."""
+    device = Tap("ps0", netns=namespace.path, host_addresses=[f"{HOST}/24"], **tap)
+    interface = Interface(device=wrap(device), addresses=[f"{STACK}/24"], gateway=gateway)
+    with Stack([interface], config) as stack:
+        yield stack
+        assert stack.counters()["stack"]["bugs"] == 0
+
+
+def drops(stack):
+    """All drop counters of a stack in one dict."""
+    found = {}
+    for row in stack.counters().values():
+        for key, value in row.items():
+            if key.startswith("drop."):
+                found[key[5:]] = found.get(key[5:], 0) + value
+    return found
