@@ -106,7 +106,9 @@ def test_an_impaired_and_captured_link(namespace, tmp_path):
 
 
 def test_a_delay_is_what_it_says(namespace):
-    with on_tap(namespace, wrap=lambda device: Impaired(device, receive=[Delay(0.05)], transmit=[Delay(0.05)])) as stack:
+    with on_tap(
+        namespace, wrap=lambda device: Impaired(device, receive=[Delay(0.05)], transmit=[Delay(0.05)])
+    ) as stack:
         stack.ping(HOST, count=1)  # resolves
         (reply,) = stack.ping(HOST, count=1)
         assert 0.1 <= reply.rtt < 1

@@ -18,7 +18,9 @@ class PingReply:
     rtt: float | None  # seconds
     size: int  # bytes of echo data sent
     ttl: int | None = None  # of the reply
-    error: str | None = None  # a cause of `pystack.messages`, "packet_too_big" say; "corrupt" if the data came back wrong
+    error: str | None = (
+        None  # a cause of `pystack.messages`, "packet_too_big" say; "corrupt" if the data came back wrong
+    )
     mtu: int | None = None  # with "packet_too_big": the path's, bytes
 
 

@@ -92,9 +92,7 @@ def _add_interface(layers, index, interface, config, random):
             membership=None if loopback else Membership(random, device.mtu),
         )
     )
-    layers.cores[name] = LinkLayer(
-        index, device.mac, random=random, resolves=device.resolves
-    )
+    layers.cores[name] = LinkLayer(index, device.mac, random=random, resolves=device.resolves)
     layers.devices[name] = device
     layers.interfaces[name] = index
     for cidr in interface.addresses:
@@ -328,7 +326,11 @@ class Stack:
         joined = self._layers.cores["inet"].addresses.interfaces[index].membership
         if kind is messages.LeaveGroup and not joined.is_member(address.packed):
             raise StackError(f"Stack: {group} is not joined on {interface}")
-        if kind is messages.JoinGroup and not joined.is_member(address.packed) and len(joined.groups) >= joined.max_groups:
+        if (
+            kind is messages.JoinGroup
+            and not joined.is_member(address.packed)
+            and len(joined.groups) >= joined.max_groups
+        ):
             raise StackError(f"Stack: {interface} has {joined.max_groups} groups already, leave some first")
         self._control.put([kind(index, address.packed)])
 

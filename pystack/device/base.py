@@ -63,7 +63,7 @@ class Device:
 
         Ask again after each `receive` and each `transmit`: both can make it earlier.
         """
-        return None
+        return
 
     def close(self):
         """Release everything, also what was made on the host. May be called twice."""

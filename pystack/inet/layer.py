@@ -226,9 +226,7 @@ class InetLayer:
             return
         if message.cause == messages.PACKET_TOO_BIG:
             path = self.addresses.path(message.destination)
-            mtu = path and self.pmtu.plausible(
-                message.destination, message.mtu, quoted_length, path.interface.mtu
-            )
+            mtu = path and self.pmtu.plausible(message.destination, message.mtu, quoted_length, path.interface.mtu)
             if not mtu:
                 self.drops[errors.ICMP_UNMATCHED] += 1
                 return

@@ -14,7 +14,7 @@ _hooked = False
 
 def watch(stack):
     """Look after *stack* until `forget`. SIGTERM is handled only where its disposition is still the default."""
-    global _hooked  # noqa: PLW0603
+    global _hooked
     if not _hooked:
         atexit.register(_close_all)
         os.register_at_fork(after_in_child=_abandon_all)

@@ -29,7 +29,7 @@ class UdpLayer:
 
     def next_deadline(self):
         """Nothing is timed here."""
-        return None
+        return
 
     def _receive(self, packet):
         self.counts["InDatagrams"] += 1

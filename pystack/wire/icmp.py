@@ -38,7 +38,7 @@ parse = HEADER.unpack_from
 def build(kind, code, rest, payload=b""):
     """The whole message, checksum and all; *rest* is 4 bytes."""
     head = HEADER.pack(kind, code, 0, rest)
-    total = checksum.checksum(payload, checksum.partial(head))
+    total = checksum.checksum(head + payload)
     return HEADER.pack(kind, code, total, rest) + payload
 
 

@@ -95,8 +95,7 @@ def assert_every_frame_is_accounted_for(host):
     fragment; and what was delivered to UDP or ICMP was answered or dropped there."""
     link, inet, udp = host.link(), host.inet, host.layers.cores["udp"]
     link_drops = sum(
-        link.drops[reason]
-        for reason in ("truncated_frame", "other_host", "unknown_ethertype", "bad_vnet_header")
+        link.drops[reason] for reason in ("truncated_frame", "other_host", "unknown_ethertype", "bad_vnet_header")
     )
     assert link.counts["InFrames"] == link.counts["InPackets"] + link.counts["ArpInMsgs"] + link_drops
     assert link.counts["InPackets"] + lo_packets(host) == inet.counts["InReceives"] + inet.drops["not_ip"]
