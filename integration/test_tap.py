@@ -115,7 +115,7 @@ def test_a_failed_open_leaves_no_new_interface(namespace):
 def test_the_same_name_twice(namespace):
     first = Tap("twice", netns=namespace.path)
     first.open()
-    with pytest.raises(DeviceError, match="'twice': another process .* has it open"):
+    with pytest.raises(DeviceError, match=r"'twice': another process .* has it open"):
         Tap("twice", netns=namespace.path).open()
     assert "twice" in links(namespace)
     first.close()

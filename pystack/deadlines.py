@@ -1,8 +1,8 @@
 """A lazy heap of deadlines: one for each core, whatever it has to time.
 
-An item is any object with the attributes ``due_at`` and ``queued_at``, both `NEVER` at first. To move a deadline later,
-or to cancel it, is one store to ``due_at``: the heap entry stays, fires early once, and is queued again. Only a deadline
-that moves earlier must go through `Deadlines.set`.
+An item is any object with the attributes ``due_at`` and ``queued_at``, both `NEVER` at first. To move a deadline
+later, or to cancel it, is one store to ``due_at``: the heap entry stays, fires early once, and is queued again. Only a
+deadline that moves earlier must go through `Deadlines.set`.
 """
 
 import heapq

@@ -1,7 +1,7 @@
 """Network namespaces that the tests make themselves, with the kernel as the peer in them.
 
-`enter` is called once, before anything has threads: as root it does nothing; anybody else gets a user namespace in which
-they are root. A `Namespace` is anonymous: it is held by a descriptor and gone with it, and with what was in it.
+`enter` is called once, before anything has threads: as root it does nothing; anybody else gets a user namespace and is
+root in it. A `Namespace` is anonymous: it is held by a descriptor and gone with it, and with what was in it.
 """
 
 import ctypes

@@ -11,7 +11,7 @@ STACK = "10.77.0.2"
 
 @contextmanager
 def on_tap(namespace, config=None, *, wrap=lambda device: device, gateway=HOST, **tap):
-    """A running stack at 10.77.0.2/24 whose TAP's host side is 10.77.0.1/24 in *namespace*; checks that it had no bug."""
+    """A running stack at 10.77.0.2/24 whose TAP's host side is 10.77.0.1/24 in *namespace*. It must have no bug."""
     device = Tap("ps0", netns=namespace.path, host_addresses=[f"{HOST}/24"], **tap)
     interface = Interface(device=wrap(device), addresses=[f"{STACK}/24"], gateway=gateway)
     with Stack([interface], config) as stack:

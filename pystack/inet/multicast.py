@@ -148,8 +148,8 @@ class Membership:
     def query(self, source, destination, message, now):
         """A router asks: *message* is the igmp.Query, *source* and *destination* are the packet's (4 bytes each).
 
-        TTL and Router Alert need no check: Linux makes none, though RFC 3376 §9.1 would have queries without Router Alert
-        ignored, because queriers in switches leave it out. *source* may be 0.0.0.0 (RFC 4541 §2.1.1).
+        TTL and Router Alert need no check: Linux makes none, though RFC 3376 §9.1 would have queries without Router
+        Alert ignored, because queriers in switches leave it out. *source* may be 0.0.0.0 (RFC 4541 §2.1.1).
 
         Returns:
             False if the query must be ignored: count it.
@@ -184,8 +184,8 @@ class Membership:
     def report(self, message, now):
         """Another host's igmp.Report (version 1 or 2): if we were about to say the same, it is said (RFC 2236 §3).
 
-        Speaking version 3 it is ignored, as RFC 3376 §7.2.2 allows; Linux lets it suppress an answer. Ignored too, by the
-        diagram of RFC 2236 §6, is one about a group for which nothing is pending; Linux then sends no leave later.
+        Speaking version 3 it is ignored, as RFC 3376 §7.2.2 allows; Linux lets it suppress an answer. Ignored too, by
+        the diagram of RFC 2236 §6, is one about a group for which nothing is pending; Linux then sends no leave later.
         """
         self._update_version(now)
         member = self._groups.get(message.group)
@@ -241,7 +241,8 @@ class Membership:
         if version == self._version:
             return
         self._version = version
-        # "Whenever a host changes its compatibility mode, it cancels all its pending response and retransmission timers."
+        # "Whenever a host changes its compatibility mode, it cancels all its pending response and retransmission
+        # timers."
         self._deadlines.cancel(self._general)
         self._deadlines.cancel(self._repeat)
         self._changes.clear()

@@ -197,8 +197,8 @@ class Reassembly:
         after = bisect_right(starts, start)  # the run after
         before = after - 1
         if before >= 0 and start < ends[before]:
-            # Contained is a retransmission, as in Linux (IPFRAG_DUP). RFC 5722 and RFC 8200 §4.5 allow that for an exact
-            # duplicate; any other overlap is an attack, and IPv4 deserves the same.
+            # Contained is a retransmission, as in Linux (IPFRAG_DUP). RFC 5722 and RFC 8200 §4.5 allow that for an
+            # exact duplicate; any other overlap is an attack, and IPv4 deserves the same.
             return errors.FRAGMENT_DUPLICATE if end <= ends[before] else errors.FRAGMENT_OVERLAP
         if after < len(starts) and end > starts[after]:
             return errors.FRAGMENT_OVERLAP

@@ -1,4 +1,4 @@
-"""The end of the process: what stacks have made on the host is undone at exit and at SIGTERM, and not by forked children.
+"""The end of the process: what stacks have made on the host is undone at exit and at SIGTERM, not by forked children.
 
 Nothing is installed until the first stack starts.
 """

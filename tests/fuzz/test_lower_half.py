@@ -91,8 +91,8 @@ def test_mutated_frames_do_no_harm():
 
 
 def assert_every_frame_is_accounted_for(host):
-    """Each frame was dropped under a reason, was ARP, or went up; each packet that went up was dropped, delivered or is a
-    fragment; and what was delivered to UDP or ICMP was answered or dropped there."""
+    """Each frame was dropped under a reason, was ARP, or went up; each packet that went up was dropped, delivered or is
+    a fragment; and what was delivered to UDP or ICMP was answered or dropped there."""
     link, inet, udp = host.link(), host.inet, host.layers.cores["udp"]
     link_drops = sum(
         link.drops[reason] for reason in ("truncated_frame", "other_host", "unknown_ethertype", "bad_vnet_header")

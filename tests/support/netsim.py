@@ -90,7 +90,10 @@ class Network:
     def settle(self):
         """Let everything happen that happens at this instant."""
         for _ in range(TURNS):
-            if not any([host.turn(self.now) for host in self.hosts]):
+            moved = False
+            for host in self.hosts:
+                moved |= host.turn(self.now)
+            if not moved:
                 return
         raise AssertionError("the network does not come to rest")
 
