@@ -6,6 +6,7 @@ import select
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -127,6 +128,7 @@ def test_the_name_of_another_kind_of_interface(namespace):
         Tap("other", netns=namespace.path).open()
 
 
+@pytest.mark.skipif(Path("/proc/self/setgroups").read_text() == "deny\n", reason="needs a second user to become")
 @pytest.mark.parametrize("opened", [False, True])
 def test_an_unprivileged_user_is_told_what_to_do(monkeypatch, opened):
     """Whether it is already the device file that refuses, as it does here, or TUNSETIFF."""

@@ -24,12 +24,13 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def enter():
     """Get the right to make namespaces. Returns None, or the reason why there is none."""
-    if not os.path.exists("/dev/net/tun"):
-        return "/dev/net/tun is not there (modprobe tun)"
+    if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
+        return "/dev/net/tun is not there, or not for this user (modprobe tun; chmod 666 /dev/net/tun)"
     uid, gid = os.geteuid(), os.getegid()
     if uid != 0:
         if _libc.unshare(CLONE_NEWUSER) != 0:
             return f"no root, and no user namespace: {os.strerror(ctypes.get_errno())}"
+        os.environ["LOGNAME"] = f"uid{uid}"  # pytest names its temporary folder by it, and /tmp may have root's already
         Path("/proc/self/setgroups").write_text("deny")
         Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
         Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
