@@ -28,7 +28,8 @@ def enter():
         return "/dev/net/tun is not there, or not for this user (modprobe tun; chmod 666 /dev/net/tun)"
     uid, gid = os.geteuid(), os.getegid()
     if uid != 0:
-        if _libc.unshare(CLONE_NEWUSER) != 0:
+        # Its own network namespace too: nobody may come back into one that belongs to the outer user namespace.
+        if _libc.unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0:
             return f"no root, and no user namespace: {os.strerror(ctypes.get_errno())}"
         os.environ["LOGNAME"] = f"uid{uid}"  # pytest names its temporary folder by it, and /tmp may have root's already
         Path("/proc/self/setgroups").write_text("deny")
