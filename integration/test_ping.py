@@ -103,7 +103,7 @@ def test_an_impaired_and_captured_link(namespace, tmp_path):
         assert received(namespace.run(["ping", "-q", "-c", "2", "-i", "0.01", "-W", "1", STACK])) == (2, 0)
         assert drops(stack)["impaired"] > 0
     if has("tcpdump"):
-        done = namespace.run(["tcpdump", "-nr", str(path)])
+        done = namespace.run(["tcpdump", "-Z", "root", "-nr", str(path)])
         assert "ARP, Request who-has 10.77.0.2" in done.stdout
 
 

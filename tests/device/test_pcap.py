@@ -106,7 +106,7 @@ def test_same_traffic_same_bytes():
 def test_tcpdump_reads_it_and_finds_the_checksums_right(tmp_path):
     path = tmp_path / "a.pcapng"
     traffic(path)
-    read = subprocess.run(["tcpdump", "-nvvr", path, "-tt"], capture_output=True, text=True, check=True)
+    read = subprocess.run(["tcpdump", "-Z", "root", "-nvvr", path, "-tt"], capture_output=True, text=True, check=True)
     assert read.stdout.count("10.0.0.1.1000 > 10.0.0.2.2000: [udp sum ok]") == 2
     assert "bad" not in read.stdout
 
