@@ -2,11 +2,13 @@
 
 import errno
 import io
+import os
 import resource
 import shutil
 import socket
 import struct
 import subprocess
+from pathlib import Path
 
 import dpkt
 import pytest
@@ -103,10 +105,14 @@ def test_same_traffic_same_bytes():
 
 
 @pytest.mark.skipif(not shutil.which("tcpdump"), reason="no tcpdump")
+@pytest.mark.skipif(
+    os.geteuid() == 0 and Path("/proc/self/setgroups").read_text() == "deny\n",
+    reason="tcpdump cannot give up root in this user namespace, and wants to",
+)
 def test_tcpdump_reads_it_and_finds_the_checksums_right(tmp_path):
     path = tmp_path / "a.pcapng"
     traffic(path)
-    read = subprocess.run(["tcpdump", "-Z", "root", "-nvvr", path, "-tt"], capture_output=True, text=True, check=True)
+    read = subprocess.run(["tcpdump", "-nvvr", path, "-tt"], capture_output=True, text=True, check=True)
     assert read.stdout.count("10.0.0.1.1000 > 10.0.0.2.2000: [udp sum ok]") == 2
     assert "bad" not in read.stdout
 
