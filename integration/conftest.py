@@ -1,4 +1,6 @@
+import gc
 import os
+import socket
 
 import pytest
 
@@ -7,6 +9,7 @@ from integration.support import namespaces
 REFUSED = namespaces.enter()  # before anything here has a thread
 
 
+@pytest.hookimpl(tryfirst=True)  # before a skipif of the test's own, which would hide the reason, and pass under CI
 def pytest_runtest_setup(item):
     """Without namespaces every test here is skipped, saying why; under CI that is a failure."""
     if REFUSED is None:
@@ -24,11 +27,37 @@ def namespace():
         yield made
 
 
-@pytest.fixture(autouse=True)
-def nothing_left_open():
-    """Every test closes the descriptors that it opened."""
-    before = len(os.listdir("/proc/self/fd"))
+@pytest.fixture(scope="session")
+def host_as_it_was():
+    """At the end the host's own namespace is the one it was, with the interfaces that it had."""
+    if REFUSED is not None:  # the test that asks is refused too
+        yield
+        return
+    with namespaces.Namespace() as warm:
+        warm.run(["true"])  # gevent's hub and its child watcher open their descriptors now, so none is a test's leak
+    home, names = os.readlink("/proc/thread-self/ns/net"), socket.if_nameindex()
     yield
-    after = len(os.listdir("/proc/self/fd"))
-    # The hub's own descriptors, and pytest's captures, come with the first test.
-    assert after <= before + 8, f"{after - before} descriptors are still open"
+    assert os.readlink("/proc/thread-self/ns/net") == home
+    assert socket.if_nameindex() == names
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_open(host_as_it_was):
+    """Every test closes the descriptors that it opened."""
+    gc.collect()
+    before = descriptors()
+    yield
+    gc.collect()
+    left = {number: to for number, to in descriptors().items() if number not in before}
+    assert not left, f"still open: {left}"
+
+
+def descriptors():
+    """This process's open descriptors: number -> what it leads to."""
+    found = {}
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            found[number] = os.readlink(f"/proc/self/fd/{number}")
+        except FileNotFoundError:  # that of the listing itself
+            continue
+    return found

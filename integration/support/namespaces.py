@@ -32,9 +32,12 @@ def enter():
         if _libc.unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0:
             return f"no root, and no user namespace: {os.strerror(ctypes.get_errno())}"
         os.environ["LOGNAME"] = f"uid{uid}"  # pytest names its temporary folder by it, and /tmp may have root's already
-        Path("/proc/self/setgroups").write_text("deny")
-        Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
-        Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
+        try:
+            Path("/proc/self/setgroups").write_text("deny")
+            Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
+            Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
+        except OSError as error:
+            return f"no root, and none in a user namespace: {error}"
     try:
         Namespace().close()
     except OSError as error:
