@@ -89,6 +89,7 @@ def test_a_forked_child_neither_keeps_the_tap_nor_disturbs_the_parent(namespace)
     assert stack.ping("10.77.0.1", count=1)[0].error is None
     other = os.fork()
     if other == 0:
+        gevent.sleep(0.05)
         sys.exit(0)
     os.waitpid(other, 0)
     assert stack.ping("10.77.0.1", count=1)[0].error is None

@@ -8,6 +8,8 @@ import os
 import signal
 import threading
 
+import gevent
+
 _open = {}  # id -> stack: a thing with close(), release() and abandon()
 _hooked = False
 
@@ -38,6 +40,8 @@ def _close_all():
 
 
 def _abandon_all():
+    if _open:
+        gevent.reinit()  # first of all: the child's loop shares the parent's epoll set until then
     for stack in list(_open.values()):
         stack.abandon()
     _open.clear()
