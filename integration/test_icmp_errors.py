@@ -76,3 +76,14 @@ def test_incomplete_fragments_time_out(namespace):
             sender.sendto(bytes(header) + bytes((8, 0, 0xF7, 0xFF)) + bytes(12), (STACK, 0))
             message = received(listener, 11, 1)
             assert message[8 + 4 : 8 + 6] == b"\x12\x34"
+
+
+def test_a_redirect_of_the_kernel_is_followed(namespace):
+    with on_tap(namespace) as stack:
+        namespace.sysctl("net.ipv4.ip_forward", 1)
+        namespace.sysctl("net.ipv4.conf.ps0.send_redirects", 1)
+        namespace.ip("route add 192.0.2.0/24 via 10.77.0.3 dev ps0")
+        stack.ping("192.0.2.1", count=1, timeout=0.2)
+        assert stack.counters()["inet"]["IcmpInRedirects"] == 1
+        stack.ping("192.0.2.1", count=1, timeout=0.1)
+        assert ("eth0", "10.77.0.3", None, "INCOMPLETE") in stack.neighbors()

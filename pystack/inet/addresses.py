@@ -7,6 +7,7 @@ from pystack.routes import Route, RouteTable
 LIMITED_BROADCAST = b"\xff\xff\xff\xff"
 ANY = bytes(4)
 PATH_CACHE_LIMIT = 4096  # destinations; the cache is emptied when full, and whenever an address or route changes
+REDIRECT_LIMIT = 1024  # destinations; beyond it the oldest is forgotten
 
 UNICAST = 0  # what a destination is
 LOCAL = 1
@@ -73,6 +74,7 @@ class Addresses:
         self.local = {}  # address -> index of its interface, for the usable ones
         self.routes = RouteTable()
         self._paths = {}
+        self._redirects = {}  # destination -> gateway, from ICMP
 
     def add_interface(self, interface):
         """Take an `InterfaceState`."""
@@ -146,6 +148,36 @@ class Addresses:
         # Linux also refuses a packet that claims to come from one of our own addresses (fib_validate_source).
         return 0 < first < 224 and first != 127 and source not in self.local and source not in interface.broadcasts
 
+    def redirect(self, destination, by, gateway, index):
+        """Send to *destination* by *gateway* from now on, as *by*, a neighbour on interface *index*, has said.
+
+        Believed as on Linux (and RFC 1122 §3.2.2.2): only from the gateway that is used now, and only if the new one is
+        another unicast address on the same link. Unlike Linux's (300 s), it holds until the gateway is found dead, or
+        a route changes.
+
+        Returns:
+            False if it is not believed.
+        """
+        path = self.path(destination)
+        if path is None or path.kind != UNICAST or path.interface.index != index or path.next_hop != by:
+            return False
+        towards = self.routes.lookup(gateway, index)
+        if gateway == by or towards is None or towards.gateway is not None:
+            return False
+        if not self.valid_source(gateway, path.interface):
+            return False
+        if len(self._redirects) >= REDIRECT_LIMIT:
+            del self._redirects[next(iter(self._redirects))]
+        self._redirects[destination] = gateway
+        self._paths.clear()
+        return True
+
+    def forget_redirects_to(self, gateway):
+        """That neighbour does not answer: its destinations go by their routes again (RFC 1122 §3.3.1.4)."""
+        if gateway in self._redirects.values():
+            self._redirects = {to: by for to, by in self._redirects.items() if by != gateway}
+            self._paths.clear()
+
     def _find_path(self, destination, index):
         if destination in self.local or destination[0] == 127:
             loopback = next((state for state in self.interfaces.values() if state.loopback), None)
@@ -167,7 +199,7 @@ class Addresses:
         elif multicast:
             kind, next_hop = MULTICAST, destination
         else:
-            kind, next_hop = UNICAST, route.gateway or destination
+            kind, next_hop = UNICAST, self._redirects.get(destination) or route.gateway or destination
         return Path(kind, interface, next_hop, self._source(route, interface, next_hop))
 
     def _first_outward(self):
@@ -192,6 +224,7 @@ class Addresses:
 
     def _changed(self):
         self._paths.clear()
+        self._redirects.clear()
         self.local = {
             held.address: index for index, state in self.interfaces.items() for held in state.addresses if held.usable
         }

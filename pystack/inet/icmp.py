@@ -1,5 +1,7 @@
 """ICMP for IPv4: answers queries, makes errors when RFC 1122 §3.2.2 allows, reads errors, remembers our own echoes."""
 
+from typing import NamedTuple
+
 from pystack import errors
 from pystack.inet import options
 from pystack.inet.addresses import LIMITED_BROADCAST
@@ -51,6 +53,14 @@ _UNREACHABLE_CODES = {  # code of Destination Unreachable -> cause (Linux's icmp
 }
 
 
+class Redirect(NamedTuple):
+    """A router says: what you sent from *source* to *destination* is better sent by *gateway*."""
+
+    source: bytes
+    destination: bytes
+    gateway: bytes
+
+
 class Icmp:
     """*drops* and *counts* are the layer's; what is to be sent or handed up is returned."""
 
@@ -65,7 +75,8 @@ class Icmp:
         """Take an RxPacket whose ``at`` is at the ICMP header; *unicast* says that its destination is ours alone.
 
         Returns:
-            a TxPacket to send, an EchoReply, or ``(Unreachable, total length of the quoted packet)``; else None.
+            a TxPacket to send, an EchoReply, a Redirect, or ``(Unreachable, total length of the quoted packet)``; else
+            None.
         """
         self._counts["IcmpInMsgs"] += 1
         buf, at = packet.buf, packet.at
@@ -85,7 +96,9 @@ class Icmp:
             return self._timestamp(packet, rest, view, now, unicast)
         if kind in (icmp.DESTINATION_UNREACHABLE, icmp.TIME_EXCEEDED, icmp.PARAMETER_PROBLEM):
             return self._error(packet, kind, code, rest, view)
-        # Source Quench is ignored as RFC 6633 says; so is a Redirect, since one gateway is all that a stack is given.
+        if kind == icmp.REDIRECT:
+            return self._redirect(packet, rest, view)
+        # Source Quench is ignored, as RFC 6633 says.
         self._drops[errors.UNKNOWN_ICMP] += 1
         return None
 
@@ -179,6 +192,15 @@ class Icmp:
             return None
         identifier, sequence = int.from_bytes(rest[:2], "big"), int.from_bytes(rest[2:], "big")
         return EchoReply(packet.source, identifier, sequence, bytes(view[8:]), packet.ttl, now)
+
+    def _redirect(self, packet, rest, view):
+        """Any code is taken for one of a host (RFC 1122 §3.2.2.2), as on Linux."""
+        quote = view[icmp.HEADER_LENGTH :]
+        if len(quote) < ipv4.HEADER_LENGTH + 8:
+            self._drops[errors.TRUNCATED_ICMP] += 1
+            return None
+        fields = ipv4.parse(quote, 0)
+        return Redirect(fields[8], fields[9], rest)
 
     def _error(self, packet, kind, code, rest, view):
         """RFC 1122 §3.2.2: the quote is the IP header and at least 8 bytes."""

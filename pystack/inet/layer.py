@@ -5,7 +5,7 @@ from collections import Counter
 from pystack import errors, messages
 from pystack.inet import ipv4 as ip
 from pystack.inet.addresses import ANY, LIMITED_BROADCAST, MULTICAST, Addresses
-from pystack.inet.icmp import Icmp
+from pystack.inet.icmp import Icmp, Redirect
 from pystack.inet.multicast import ROUTER_ALERT
 from pystack.inet.pmtu import PathMtu
 from pystack.inet.reassembly import Reassembly, rebuild_ipv4
@@ -216,8 +216,17 @@ class InetLayer:
             self._transmit(result, now)
         elif type(result) is messages.EchoReply:
             self.outboxes["echo"].append(result)
+        elif type(result) is Redirect:
+            self._redirect(packet, result)
         else:
             self._hand_up_error(*result, now)
+
+    def _redirect(self, packet, redirect):
+        known = redirect.source in self.addresses.local
+        if known and self.addresses.redirect(redirect.destination, packet.source, redirect.gateway, packet.interface):
+            self.counts["IcmpInRedirects"] += 1
+        else:
+            self.drops[errors.ICMP_UNMATCHED] += 1
 
     def _hand_up_error(self, message, quoted_length, now):
         """An ICMP error goes to the transport that can match it with a flow; an echo's flow is matched here."""
@@ -350,6 +359,7 @@ class InetLayer:
         self.pmtu.learn(message.destination, message.mtu, now)
 
     def _solicit_failed(self, message, now):
+        self.addresses.forget_redirects_to(message.address)
         for packet in message.packets:
             header = packet.header
             at = (header[0] & 15) * 4

@@ -44,6 +44,7 @@ def corpus():
         ethernet(ip(b"c" * 10, flags_offset=16, **fragment)),
         ethernet(ip(bytes((3, 4, 0, 0, 0, 0, 5, 0)) + ip(echo(), source=B, destination=A)[:28])),
         ethernet(ip(bytes((11, 0, 0, 0, 0, 0, 0, 0)) + ip(echo(), source=B, destination=A)[:28])),
+        ethernet(ip(bytes((5, 1, 0, 0, 10, 0, 0, 3)) + ip(echo(), source=B, destination=A)[:28])),
         ethernet(
             ip(bytes((0x11, 50, 0, 0)) + GROUP + bytes(4), protocol=ipv4.IGMP, destination=GROUP, ttl=1),
             destination=igmp_mac(),

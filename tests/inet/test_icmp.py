@@ -253,3 +253,58 @@ def test_a_later_time_exceeded_for_reassembly():
     later = ip(b"w" * 64, protocol=123, flags_offset=8, identification=6)
     assert peer.sends(ethernet(later)) == []
     assert peer.after(31) == []
+
+
+def redirect(quote, gateway, source=A):
+    return icmp_error(quote, kind=icmp.REDIRECT, code=1, rest=gateway, source=source)
+
+
+FAR = bytes((192, 0, 2, 1))
+OTHER_GATEWAY = bytes((10, 0, 0, 3))
+
+
+def next_hop(peer, destination=FAR):
+    return peer.host.inet.addresses.path(destination).next_hop
+
+
+def test_a_redirect_is_followed_until_its_gateway_is_dead():
+    """RFC 1122 §3.2.2.2 and §3.3.1.4."""
+    peer = Peer()
+    request = sent_echo(peer, FAR)
+    peer.sends(redirect(request[:28], OTHER_GATEWAY))
+    assert next_hop(peer) == OTHER_GATEWAY
+    assert next_hop(peer, bytes((192, 0, 2, 2))) == A
+    peer.host.ping(FAR, peer.network.now, sequence=2)
+    assert peer.after(5) == []
+    assert peer.host.echoes[-1].cause == "host_unreachable"
+    assert next_hop(peer) == A
+
+
+@pytest.mark.parametrize(
+    ("gateway", "source"),
+    [
+        (OTHER_GATEWAY, bytes((10, 0, 0, 9))),  # not from the gateway in use
+        (A, A),  # to the gateway in use
+        (B, A),  # to ourselves
+        (bytes((172, 16, 0, 1)), A),  # not on the link
+        (bytes((10, 0, 0, 255)), A),
+        (bytes((224, 0, 0, 1)), A),
+        (bytes(4), A),
+    ],
+)
+def test_an_implausible_redirect_is_not_followed(gateway, source):
+    peer = Peer()
+    request = sent_echo(peer, FAR)
+    peer.sends(redirect(request[:28], gateway, source))
+    assert next_hop(peer) == A
+    assert peer.drops == {errors.ICMP_UNMATCHED: 1}
+
+
+def test_redirects_are_bounded():
+    peer = Peer()
+    for n in range(3000):
+        quote = ip(echo(), source=B, destination=b"\xc0\0" + n.to_bytes(2, "big"))[:28]
+        peer.sends(redirect(quote, OTHER_GATEWAY))
+    addresses = peer.host.inet.addresses
+    followed = sum(addresses.path(b"\xc0\0" + n.to_bytes(2, "big")).next_hop == OTHER_GATEWAY for n in range(3000))
+    assert followed == 1024
