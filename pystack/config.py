@@ -36,7 +36,11 @@ class StackConfig:
             ("icmp_msgs_burst", 1, 1 << 20),
             ("mailbox_limit", 1, 1 << 20),
         ):
-            if not least <= getattr(self, name) <= most:
-                raise StackError(f"StackConfig: {name} must be within {least} and {most}, not {getattr(self, name)!r}")
+            value = getattr(self, name)
+            kind = self.__dataclass_fields__[name].type
+            if not isinstance(value, (int, float) if kind is float else int) or not least <= value <= most:
+                raise StackError(
+                    f"StackConfig: {name} must be {kind.__name__} within {least} and {most}, not {value!r}"
+                )
         if self.queue not in ("mailbox", "gevent"):
             raise StackError(f"StackConfig: queue must be 'mailbox' or 'gevent', not {self.queue!r}")

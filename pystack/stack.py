@@ -2,6 +2,7 @@
 
 import ipaddress
 import logging
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from random import Random
 
@@ -14,7 +15,7 @@ from pystack.device.loopback import Loopback
 from pystack.errors import StackError, StackStopped
 from pystack.inet.addresses import InterfaceState
 from pystack.inet.layer import InetLayer
-from pystack.inet.multicast import Membership
+from pystack.inet.multicast import MAX_GROUPS, Membership
 from pystack.link.layer import LinkLayer
 from pystack.ping import MAX_SIZE, PingClient, PingReply, text
 from pystack.routes import Route
@@ -26,6 +27,9 @@ from pystack.runtime.stage import Stage
 from pystack.runtime.supervisor import Supervisor
 from pystack.udp.layer import UdpLayer
 from pystack.wire import ipv4
+
+MIN_MTU = 68  # RFC 791: a header with all options, and 8 bytes
+MAX_MTU = 65536  # Linux's loopback
 
 log = logging.getLogger("pystack")
 
@@ -82,6 +86,8 @@ def compose(interfaces, config, random):
 def _add_interface(layers, index, interface, config, random):
     name, device, inet = interface.name, interface.device, layers.cores["inet"]
     loopback = not device.resolves
+    if not MIN_MTU <= device.mtu <= MAX_MTU:
+        raise StackError(f"Stack: the MTU of {name} must be within {MIN_MTU} and {MAX_MTU}, not {device.mtu}")
     inet.add_interface(
         InterfaceState(
             index,
@@ -97,6 +103,7 @@ def _add_interface(layers, index, interface, config, random):
     layers.interfaces[name] = index
     for cidr in interface.addresses:
         address = _parse(ipaddress.IPv4Interface, cidr, "address")
+        _check_assignable(address, loopback)
         try:
             inet.add_address(index, address.packed, address.network.prefixlen, config.probe_addresses)
         except ValueError as error:
@@ -144,6 +151,7 @@ class Stack:
         self._ports = {}
         self._supervisor = Supervisor(self._fail)
         self._pings = None
+        self._joined = defaultdict(Counter)  # interface index -> group -> joins by the stack's user
         self._state = "new"  # then "running", then "closed"
         self.failure = None  # the exception that stopped the stack, if one did
 
@@ -154,19 +162,12 @@ class Stack:
         if self._state != "new":
             raise StackStopped("Stack: it has been started before; make a new one")
         self._clock = self._clock or MonotonicClock()
-        opened = []
-        try:
-            for interface in self._interfaces:
-                opened.append(interface.device)
-                interface.device.open()
-            self._layers = compose(self._interfaces, self._config, self._random)
-        except BaseException:
-            for device in reversed(opened):
-                device.close()
-            raise
         self._state = "running"
         lifetime.watch(self)
         try:
+            for interface in self._interfaces:
+                interface.device.open()
+            self._layers = compose(self._interfaces, self._config, self._random)
             self._start_stages()
         except BaseException:
             self.close()
@@ -177,28 +178,30 @@ class Stack:
         """Stop the layers and release the devices. May be called twice, and from any greenlet."""
         if self._state != "running":
             return
-        self._state = "closed"
-        for part in (*self._drivers.values(), *self._stages.values()):
-            part.stop()
+        self._stop()
         self.release()
         lifetime.forget(self)
-        self._pings.stop(self._stopped())
 
     def release(self):
         """Undo what the devices did to the host, at once and without a greenlet switch: for the end of the process."""
-        for device in self._layers.devices.values():
+        for interface in reversed(self._interfaces):
             try:
-                device.close()
+                interface.device.close()
             except Exception:
-                log.exception("device %s did not close", getattr(device, "name", device))
+                log.exception("the device of %s did not close", interface.name)
 
     def abandon(self):
         """In a forked child: drop the descriptors; the parent's network goes on without this copy."""
+        self._stop()
+        for interface in self._interfaces:
+            interface.device.abandon()
+
+    def _stop(self):
         self._state = "closed"
-        for driver in self._drivers.values():
-            driver.stop()
-        for device in self._layers.devices.values():
-            device.abandon()
+        for part in (*self._drivers.values(), *self._stages.values()):
+            part.stop()
+        if self._pings is not None:
+            self._pings.stop(self._stopped())
 
     def __enter__(self):
         return self.start()
@@ -225,6 +228,9 @@ class Stack:
             StackStopped: the stack is not running, or stopped meanwhile. StackError: an argument is out of range.
         """
         destination = _parse(ipaddress.IPv4Address, address, "address").packed
+        for name, value in (("count", count), ("size", size), ("ttl", 1 if ttl is None else ttl)):
+            if not isinstance(value, int):
+                raise StackError(f"ping: {name} must be an int, not {value!r}")
         if not 0 <= size <= MAX_SIZE:
             raise StackError(f"ping: size must be within 0 and {MAX_SIZE}, not {size!r}")
         if count < 1 or interval < 0 or timeout <= 0 or (ttl is not None and not 1 <= ttl <= 255):
@@ -323,15 +329,15 @@ class Stack:
             raise StackError(f"Stack: no interface {interface!r} that multicasts")
         if not address.is_multicast:
             raise StackError(f"Stack: {group} is not a multicast group (224.0.0.0/4)")
-        joined = self._layers.cores["inet"].addresses.interfaces[index].membership
-        if kind is messages.LeaveGroup and not joined.is_member(address.packed):
-            raise StackError(f"Stack: {group} is not joined on {interface}")
-        if (
-            kind is messages.JoinGroup
-            and not joined.is_member(address.packed)
-            and len(joined.groups) >= joined.max_groups
-        ):
-            raise StackError(f"Stack: {interface} has {joined.max_groups} groups already, leave some first")
+        joined = self._joined[index]
+        if kind is messages.LeaveGroup:
+            if not joined[address]:
+                raise StackError(f"Stack: {group} is not joined on {interface}")
+            joined[address] -= 1
+        else:
+            if not joined[address] and len(+joined) >= MAX_GROUPS:
+                raise StackError(f"Stack: {interface} has {MAX_GROUPS} groups already, leave some first")
+            joined[address] += 1
         self._control.put([kind(index, address.packed)])
 
     def _fail(self, failure):
@@ -370,6 +376,20 @@ class _EventLog:
                 log.error("%s: %s is used by %s too and was given up", name, address, message.mac.hex(":"))
             else:
                 log.info("%s: %s is ours", name, address)
+
+
+def _check_assignable(address, loopback):
+    """Raise StackError for an address that no host can have on such an interface."""
+    ip, network = address.ip, address.network
+    why = None
+    if ip.is_multicast or ip.is_reserved or int(ip) >> 24 == 0:
+        why = "is not a unicast address"
+    elif ip.is_loopback != loopback:
+        why = "belongs to lo alone" if ip.is_loopback else "cannot be given to a loopback"
+    elif network.prefixlen < 31 and ip in (network.network_address, network.broadcast_address):
+        why = "is its network's own, or its broadcast's"
+    if why is not None:
+        raise StackError(f"Stack: address {address} {why}")
 
 
 def _parse(kind, value, what):

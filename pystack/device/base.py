@@ -98,8 +98,15 @@ class Wrapper(Device):
     drops = _passed_on("drops")
     wake = _passed_on("wake")
 
+    _counts = {}  # what this wrapper itself counts
+
     def __init__(self, inner):
         self.inner = inner  # Device.__init__ would replace the inner counter
+
+    @property
+    def counts(self):
+        """What this wrapper and those within have counted: a Counter."""
+        return Counter({**getattr(self.inner, "counts", {}), **self._counts})
 
     def open(self):
         self.inner.open()

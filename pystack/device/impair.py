@@ -298,7 +298,7 @@ class Impaired(Wrapper):
         self._receive = _Path(receive, f"{seed}/receive", limit, device.drops)
 
     @property
-    def counts(self):
+    def _counts(self):
         """Counter of what the rules did, by direction and name: ``{"transmit_loss": 3}``."""
         counts = Counter()
         for direction, path in (("transmit", self._transmit), ("receive", self._receive)):

@@ -35,7 +35,7 @@ class Capture(Wrapper):
 
     def __init__(self, device, path_or_file, snaplen=262144, wall_clock=time.time_ns):
         super().__init__(device)
-        self.counts = Counter()
+        self._counts = Counter()
         self._target = path_or_file
         self._snaplen = snaplen
         self._wall_clock = wall_clock
@@ -87,7 +87,9 @@ class Capture(Wrapper):
 
     def abandon(self):
         self.inner.abandon()
-        self._close_file()
+        file, self._file = self._file, None
+        if self._owned and file is not None:
+            file.close()
 
     def _prepare(self):
         """Look up dpkt's classes; returns a function that makes the file's first two blocks."""
@@ -116,16 +118,16 @@ class Capture(Wrapper):
 
     def _record(self, frames, now, direction):
         if self._file is None:
-            self.counts["capture_lost"] += len(frames)
+            self._counts["capture_lost"] += len(frames)
             return
         if self._offset is None:
             self._offset = self._wall_clock() - round(now * 1e9)
         at = self._offset + round(now * 1e9)
         # One write per batch: nothing is left to lose when the process is killed.
         if self._write(b"".join([self._block(frame, at, direction) for frame in frames])):
-            self.counts["captured"] += len(frames)
+            self._counts["captured"] += len(frames)
         else:
-            self.counts["capture_lost"] += len(frames)
+            self._counts["capture_lost"] += len(frames)
 
     def _block(self, frame, at, direction):
         packet = vnet.complete_checksum(frame)[VNET_HEADER:]
@@ -152,10 +154,12 @@ class Capture(Wrapper):
                     raise OSError("nothing was written")
                 # A raw file takes a part if the disk is about to be full; some file objects do not say how much.
                 rest = rest[written:] if written is not None else b""
+            if not self._owned:
+                self._file.flush()  # a forked child must not hold a copy of what is not yet written
             self._size += len(data)
             return True
         except (OSError, ValueError):  # ValueError: the file object was closed by its owner
-            self.counts["capture_failures"] += 1
+            self._counts["capture_failures"] += 1
             if self._owned:
                 try:
                     self._file.truncate(self._size)
@@ -174,4 +178,4 @@ class Capture(Wrapper):
             else:
                 file.flush()
         except (OSError, ValueError):
-            self.counts["capture_failures"] += 1
+            self._counts["capture_failures"] += 1

@@ -7,8 +7,8 @@ A socket belongs to the network namespace in which it was made, wherever its thr
 
 import errno
 import os
-import socket
 import struct
+from _socket import AF_INET, AF_INET6, AF_NETLINK, SOCK_CLOEXEC, SOCK_RAW, socket  # what nobody patches in place
 
 _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr
 _ERROR = struct.Struct("=i")
@@ -31,7 +31,8 @@ class Rtnetlink:
     """A connection to the kernel of the namespace that the calling thread is in now. Errors are OSError."""
 
     def __init__(self):
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
+        self._socket = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, 0)
+        self._socket.setblocking(True)  # whatever socket.setdefaulttimeout says
         self._sequence = 0
 
     def close(self):
@@ -90,11 +91,11 @@ class Rtnetlink:
         address = str(interface.ip)
         attributes = [("IFA_LOCAL", address), ("IFA_ADDRESS", address)]
         if interface.version == 4:
-            message["family"] = socket.AF_INET
+            message["family"] = AF_INET
             if interface.network.prefixlen < 31:
                 attributes.append(("IFA_BROADCAST", str(interface.network.broadcast_address)))
         else:
-            message["family"] = socket.AF_INET6
+            message["family"] = AF_INET6
             # The only other host on this link is the stack behind it, and it defends its own addresses; duplicate
             # address detection would leave the host deaf for a second.
             message["flags"] = _IFA_F_NODAD

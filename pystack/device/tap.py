@@ -127,8 +127,9 @@ class Tap(Device):
                 self._write_failed(error, frame)
 
     def close(self):
-        undo, self._undo = self._undo, []
-        for function, arguments in reversed(undo):
+        # One by one, so that what an interrupt leaves undone is there for the next call.
+        while self._undo:
+            function, arguments = self._undo.pop()
             try:
                 function(*arguments)
             except OSError:

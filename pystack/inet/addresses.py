@@ -75,6 +75,7 @@ class Addresses:
         self.routes = RouteTable()
         self._paths = {}
         self._redirects = {}  # destination -> gateway, from ICMP
+        self._broadcasts = frozenset()  # of all interfaces: nobody's source
 
     def add_interface(self, interface):
         """Take an `InterfaceState`."""
@@ -146,7 +147,7 @@ class Addresses:
         if interface.loopback:
             return first < 224
         # Linux also refuses a packet that claims to come from one of our own addresses (fib_validate_source).
-        return 0 < first < 224 and first != 127 and source not in self.local and source not in interface.broadcasts
+        return 0 < first < 224 and first != 127 and source not in self.local and source not in self._broadcasts
 
     def redirect(self, destination, by, gateway, index):
         """Send to *destination* by *gateway* from now on, as *by*, a neighbour on interface *index*, has said.
@@ -230,6 +231,7 @@ class Addresses:
         }
         for state in self.interfaces.values():
             state.broadcasts = frozenset((LIMITED_BROADCAST, *_broadcasts(state)))
+        self._broadcasts = frozenset().union(*(state.broadcasts for state in self.interfaces.values()))
 
 
 def network_of(address, prefix_length):

@@ -36,22 +36,23 @@ class PathMtu:
         return learned is not None and learned.fragment_below
 
     def plausible(self, destination, claimed, quoted_length, link_mtu):
-        """What a Fragmentation Needed that claims *claimed* bytes may mean, or None if it cannot be true.
+        """The path's MTU if a Fragmentation Needed that claims *claimed* bytes is true, or None if it cannot be.
 
-        *quoted_length* is the total length of the packet that it says did not fit: had it fitted, or had the MTU been
-        known to be as small, no router would have complained. A router older than RFC 1191 claims 0 and gets the next
-        plateau below the packet (§5).
+        *quoted_length* is the total length of the packet that it says did not fit: had it fitted, no router would have
+        complained. A packet may have been on its way when a smaller MTU became known. A router older than RFC 1191
+        claims 0 and gets the next plateau below the packet (§5).
         """
-        current = self.of(destination, link_mtu)
         if claimed == 0:
             claimed = next(plateau for plateau in PLATEAUS if plateau < max(quoted_length, 69))
-        if claimed < 68 or claimed >= quoted_length or claimed >= current:
+        if claimed < 68 or claimed >= min(quoted_length, link_mtu):
             return None
-        return claimed
+        return min(claimed, self.of(destination, link_mtu))
 
     def learn(self, destination, mtu, now):
         """Believe *mtu*, which only ever lowers the path's; the link's is tried again when it has expired."""
         learned = self._learned.get(destination)
+        if learned is not None and mtu >= learned.mtu:
+            return
         if learned is None:
             if len(self._learned) >= LIMIT:
                 self._deadlines.cancel(self._learned.pop(next(iter(self._learned))))

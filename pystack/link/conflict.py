@@ -10,6 +10,7 @@ ANNOUNCE_WAIT = 2.0
 ANNOUNCE_NUM = 2
 ANNOUNCE_INTERVAL = 2.0
 DEFEND_INTERVAL = 10.0
+SAME_CONFLICT = 1.0  # a frame that the network has doubled is no second conflict
 
 PROBING, ANNOUNCING, HELD, LOST = range(4)
 
@@ -30,13 +31,15 @@ TRANSITIONS = {
 
 
 class _Claim:
-    __slots__ = ("address", "defended_at", "due_at", "left", "queued_at", "state")
+    __slots__ = ("address", "defended_at", "due_at", "left", "probed", "queued_at", "rival", "state")
 
     def __init__(self, address, state):
         self.address = address
         self.state = state
         self.left = PROBE_NUM if state == PROBING else ANNOUNCE_NUM
+        self.probed = state == PROBING  # else it was given by hand, and is never given up (RFC 5227 §2.4 (c))
         self.defended_at = -NEVER
+        self.rival = None  # the MAC of the host of the last conflict
         self.due_at = self.queued_at = NEVER
 
 
@@ -93,6 +96,8 @@ class Claims:
         if claim is None:
             return
         again = now - claim.defended_at < DEFEND_INTERVAL and claim.state != PROBING
+        if again and (not claim.probed or (mac == claim.rival and now - claim.defended_at < SAME_CONFLICT)):
+            return
         state = TRANSITIONS.get((claim.state, CONFLICT_AGAIN if again else CONFLICT))
         if state == LOST:
             self.release(claim.address)
@@ -100,6 +105,7 @@ class Claims:
             return
         claim.state = state
         claim.defended_at = now
+        claim.rival = mac
         self.announcements.append(claim.address)
 
     def expire(self, now):

@@ -64,8 +64,10 @@ class DeviceDriver:
             self._device.transmit(frames, self._clock.now())
             if self._running and not self._polling:  # else _poll does it
                 self._arm()
-        except Exception as error:
+        except BaseException as error:
             self._fail(error)
+            if not isinstance(error, Exception):
+                raise
 
     def _poll(self):
         """Read and hand on, in whatever greenlet this is.
@@ -92,8 +94,10 @@ class DeviceDriver:
                         break
             if self._running:
                 self._arm()
-        except Exception as error:
+        except BaseException as error:
             self._fail(error)
+            if not isinstance(error, Exception):
+                raise
         finally:
             self._polling = False
 

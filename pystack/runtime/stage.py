@@ -123,10 +123,17 @@ class Stage:
                 if not self._running:
                     break
                 item = get()
-        except Exception as error:
+        except gevent.GreenletExit:
+            if self._running:
+                raise
+        except BaseException as error:
+            # A KeyboardInterrupt is raised in whatever runs, and a stage without its turn's end is as broken as by a
+            # bug: the stack stops, and the main greenlet gets the interrupt all the same.
             self._running = False
             self._alarm.cancel()
             self._supervisor.failed(self.name, error)
+            if not isinstance(error, Exception):
+                raise
 
     def _turn(self, item):
         core, queue = self.core, self._queue

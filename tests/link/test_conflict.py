@@ -70,9 +70,13 @@ class Host:
 
 
 def host_in(state):
+    """A host that has probed for its address."""
     host = Host()
-    host.claims.add(OURS, state == PROBING, 0.0)
+    host.claims.add(OURS, True, 0.0)
     host.done()
+    if state != PROBING:
+        while not host.claims.holds(OURS):
+            host.after(0.1)
     if state == HELD:
         host.after(100)
     return host
@@ -131,6 +135,28 @@ def test_first_conflict_is_answered_by_one_announcement_and_the_second_gives_up(
     assert host.sees(OURS) == [("lost", (OURS, MAC))]
     assert not host.claims.holds(OURS) and host.claims.first() is None
     assert host.sees(OURS) == [] and host.after(100) == []
+
+
+def test_a_doubled_frame_is_one_conflict():
+    host = host_in(HELD)
+    assert host.sees(OURS) == [("announce", OURS)]
+    host.after(0.5)
+    assert host.sees(OURS) == [] and host.claims.holds(OURS)
+
+
+def test_an_address_given_by_hand_is_defended_and_never_given_up():
+    """RFC 5227 §2.4 (c); at most one announcement in ten seconds."""
+    host = Host()
+    host.claims.add(OURS, False, 0.0)
+    host.after(100)
+    host.done()
+    assert host.sees(OURS) == [("announce", OURS)]
+    for _ in range(9):
+        host.after(1)
+        assert host.sees(OURS) == []
+    host.after(1)
+    assert host.sees(OURS) == [("announce", OURS)]
+    assert host.claims.holds(OURS)
 
 
 def test_conflicts_ten_seconds_apart_are_defended_each_time():

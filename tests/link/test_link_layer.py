@@ -450,7 +450,9 @@ def test_probed_claim_is_lost_to_its_holder_or_another_prober(sender):
 
 def test_held_address_is_defended_once_then_given_up():
     """RFC 5227 §2.4 (b)."""
-    link = Link()
+    link = Link(probe=True)
+    link.after(20)
+    assert link.events() == [messages.AddressClaimed(INDEX, OURS)]
     assert link.is_asked(OURS, OURS) == [request(OURS)]
     assert link.events() == [] and link.core.neighbors() == []
     link.now += 9
