@@ -29,10 +29,10 @@ def links(namespace):
     return {line.split()[0].split("@")[0] for line in namespace.ip("-br link").splitlines()}
 
 
-def start(namespace, body):
+def start(namespace, body, program=PROGRAM):
     """A Python process with a stack in the namespace, that has come up."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    process = namespace.popen([sys.executable, "-c", PROGRAM.format(body=body)], stdout=-1, stderr=-2, env=environment)
+    process = namespace.popen([sys.executable, "-c", program.format(body=body)], stdout=-1, stderr=-2, env=environment)
     assert process.stdout.readline() == b"up\n"
     return process
 
@@ -76,6 +76,40 @@ def test_an_attached_tap_is_as_it_was(namespace, body, status):
         assert HOST in namespace.ip("addr show dev ps0")
         process.send_signal(signal.SIGTERM)
     assert finish(process) == status
+    shown = namespace.ip("addr show dev ps0")
+    assert HOST not in shown and "qlen 777" in shown and "mtu 1400" in shown and "UP" not in shown
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_the_programs_own_handler_of_sigterm_stays(namespace, when):
+    """Also one that libev has, of which Python does not know."""
+    handler = "gevent.signal_handler(15, lambda: (print('mine', flush=True), stack.close(), sys.exit(7)))"
+    if when == "before":
+        program = PROGRAM.replace("device = Tap", handler + "\ndevice = Tap")
+        process = start(namespace, "gevent.sleep(30)", program)
+    else:
+        process = start(namespace, handler + "\n    print('set', flush=True)\n    gevent.sleep(30)")
+        assert process.stdout.readline() == b"set\n"
+    process.send_signal(signal.SIGTERM)
+    assert process.stdout.readline() == b"mine\n"
+    assert finish(process) == 7
+
+
+def test_an_interrupted_close_is_finished_at_exit(namespace):
+    namespace.ip("tuntap add ps0 mode tap vnet_hdr")
+    namespace.ip("link set ps0 txqueuelen 777 mtu 1400")
+    body = """
+    real, calls = device._netlink.set_link, []
+    def interrupted(*arguments, **settings):
+        calls.append(1)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return real(*arguments, **settings)
+    device._netlink.set_link = interrupted
+    """
+    process = start(namespace, body.strip())
+    assert b"KeyboardInterrupt" in process.stdout.read()
+    finish(process)
     shown = namespace.ip("addr show dev ps0")
     assert HOST not in shown and "qlen 777" in shown and "mtu 1400" in shown and "UP" not in shown
 

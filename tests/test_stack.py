@@ -1,6 +1,7 @@
 """The library's face, with its greenlets, in virtual time."""
 
 import gc
+import io
 
 import gevent
 import pytest
@@ -9,6 +10,8 @@ from greenlet import greenlet
 from pystack import Interface, Stack, StackConfig, StackError, StackStopped
 from pystack.device import memory
 from pystack.device.impair import Delay, Impaired, Loss
+from pystack.device.pcap import Capture
+from pystack.runtime import lifetime
 from pystack.runtime.clock import VirtualClock
 
 
@@ -107,6 +110,33 @@ def test_a_bug_in_a_core_stops_the_stack_loudly(clock, caplog):
         assert "pystack stops: inet failed" in caplog.text
 
 
+def test_an_interrupt_in_a_layer_stops_the_stack_and_reaches_the_program(clock, caplog):
+    """Ctrl-C is raised in whatever runs just then."""
+
+    class Interrupting(Delay):
+        def apply(self, at, frame, rng):
+            raise KeyboardInterrupt
+
+    a, b = pair(clock, lambda device: Impaired(device, transmit=[Interrupting(0)]))
+    with a, b:
+        with pytest.raises(KeyboardInterrupt):
+            clock.advance(1)
+        clock.advance(1)
+        with pytest.raises(StackStopped):
+            a.ping("10.0.0.2")
+
+
+def test_counters_of_every_wrapper_are_seen(clock):
+    def wrap(device):
+        return Capture(Impaired(device, transmit=[Loss(1.0)]), io.BytesIO())
+
+    a, b = pair(clock, wrap)
+    with a, b:
+        clock.advance(10)
+        row = a.counters()["eth0"]
+        assert row["transmit_loss"] == row["drop.impaired"] > 0 and row["captured"] > 0
+
+
 def test_closing_wakes_those_who_wait_and_may_be_repeated(clock):
     a, b = (stack.start() for stack in pair(clock))
     waiting = gevent.spawn(a.ping, "10.0.0.77", count=1, timeout=1000)
@@ -195,3 +225,18 @@ def test_ping_refuses_what_cannot_be(clock, wrong):
     a, b = pair(clock)
     with a, b, pytest.raises(StackError):
         a.ping("10.0.0.2", **wrong)
+
+
+def test_an_abandoned_stack_neither_runs_nor_lets_anybody_wait(clock):
+    """What becomes of it in a forked child."""
+    a, b = (stack.start() for stack in pair(clock))
+    waiting = gevent.spawn(a.ping, "10.0.0.77", count=1, timeout=1000)
+    clock.advance(0.1)
+    before = a.counters()
+    a.abandon()
+    with pytest.raises(StackStopped):
+        waiting.get(timeout=1)
+    clock.advance(100)
+    assert a.counters() == before
+    lifetime.forget(a)
+    b.close()

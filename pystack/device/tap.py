@@ -129,11 +129,12 @@ class Tap(Device):
     def close(self):
         # One by one, so that what an interrupt leaves undone is there for the next call.
         while self._undo:
-            function, arguments = self._undo.pop()
+            function, arguments = self._undo[-1]
             try:
                 function(*arguments)
             except OSError:
                 pass  # the interface is gone, or we no longer may: there is nothing better to do
+            del self._undo[-1:]
         self.abandon()
 
     def abandon(self):

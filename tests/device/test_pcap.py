@@ -212,3 +212,23 @@ def test_dpkt_agrees_with_the_addresses():
     for _, frame in dpkt.pcapng.Reader(file):
         ip = dpkt.ethernet.Ethernet(frame).data
         assert socket.inet_ntoa(ip.src) == "10.0.0.1" and ip.data.dport == 2000
+
+
+def test_a_forked_child_writes_nothing_of_the_parents(tmp_path):
+    path = tmp_path / "shared.pcapng"
+    with path.open("wb") as file:
+        inner, far = pair()
+        far.open()
+        device = Capture(inner, file)
+        device.open()
+        far.transmit([(vnet.ZERO + bytes(60),)], 0.0)
+        device.receive(0.0)
+        child = os.fork()
+        if child == 0:
+            device.abandon()
+            file.flush()
+            os._exit(0)
+        os.waitpid(child, 0)
+        device.close()
+    with path.open("rb") as file:
+        assert len(list(dpkt.pcapng.Reader(file))) == 1

@@ -308,3 +308,13 @@ def test_redirects_are_bounded():
     addresses = peer.host.inet.addresses
     followed = sum(addresses.path(b"\xc0\0" + n.to_bytes(2, "big")).next_hop == OTHER_GATEWAY for n in range(3000))
     assert followed == 1024
+
+
+def test_an_error_about_a_packet_already_on_its_way_is_handed_up_too():
+    """Two went out before the first error came; each sender is told, and the smaller claim later wins."""
+    peer = Peer()
+    requests = [sent_echo(peer, FAR, 1400, sequence=n, dont_fragment=True) for n in (1, 2, 3)]
+    for request, mtu in zip(requests, (1300, 1300, 1400), strict=True):
+        peer.sends(fragmentation_needed(request[:28], mtu))
+    assert [message.mtu for message in peer.host.echoes] == [1300] * 3
+    assert peer.drops == {}

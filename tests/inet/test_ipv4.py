@@ -7,11 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pystack import errors
+from pystack.device import memory
 from pystack.inet import ipv4 as ip_core
 from pystack.packet import TxPacket
+from pystack.stack import Interface
 from pystack.wire import checksum, icmp, ipv4
 from tests.support.frames import A, B, echo, ethernet, ip
-from tests.support.netsim import two_hosts
+from tests.support.netsim import Host, Network, two_hosts
 from tests.support.peer import Peer, parsed
 
 
@@ -59,6 +61,23 @@ def test_a_bad_packet_is_dropped_for_its_reason_and_not_answered(frame, reason):
 def test_link_padding_is_no_part_of_the_packet():
     (reply,) = Peer().sends(ethernet(ip(echo(b"")) + bytes(18)))
     assert len(reply) == 28
+
+
+def test_no_interfaces_broadcast_is_a_source():
+    """Else an echo from it would be answered to all hosts of that other network."""
+    (left, near), (right, _) = memory.pair(offload=False), memory.pair(offload=False)
+    host = Host(
+        [
+            Interface(device=near, addresses=["10.0.0.2/24"]),
+            Interface(device=right, addresses=["10.9.0.1/24"], name="eth1"),
+        ]
+    )
+    network = Network(host)
+    left.open()
+    left.transmit([(ethernet(ip(echo(), source=bytes((10, 9, 0, 255))), destination=near.mac),)], network.now)
+    network.settle()
+    assert host.drops() == {errors.MARTIAN_SOURCE: 1}
+    assert host.link("eth1").counts["OutPackets"] == 0
 
 
 @pytest.mark.parametrize("ttl", [0, 1, 255])
