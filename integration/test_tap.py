@@ -15,14 +15,6 @@ from pystack.device.impair import Impaired
 from pystack.device.tap import Tap
 from pystack.errors import DEVICE_REFUSED, DeviceError
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-
-
-@pytest.fixture
-def namespace():
-    with Namespace() as made:
-        yield made
-
 
 @pytest.fixture
 def second_namespace():

@@ -47,7 +47,6 @@ MEMBERSHIP_REFUSED = "membership_refused"  # too many groups, or a leave without
 NO_ROUTE = "no_route"
 NO_SOURCE = "no_source"
 TOO_BIG = "too_big"
-INTERFACE_DOWN = "interface_down"
 # udp
 BAD_LENGTH = "bad_length"
 NO_PORT = "no_port"

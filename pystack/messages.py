@@ -13,7 +13,6 @@ PROHIBITED = "prohibited"
 TTL_EXCEEDED = "ttl_exceeded"
 REASSEMBLY_EXCEEDED = "reassembly_exceeded"
 PARAMETER_PROBLEM = "parameter_problem"
-ADDRESS_CONFLICT = "address_conflict"
 
 
 @dataclass(slots=True)

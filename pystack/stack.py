@@ -148,7 +148,6 @@ class Stack:
         self._layers = None
         self._stages = {}
         self._drivers = {}
-        self._ports = {}
         self._supervisor = Supervisor(self._fail)
         self._pings = None
         self._joined = defaultdict(Counter)  # interface index -> group -> joins by the stack's user
@@ -316,7 +315,6 @@ class Stack:
         self._stages["inet"].connect("events", _EventLog(self._name_of))
         for part in (*self._stages.values(), *self._drivers.values()):
             part.start()
-        self._control.put([])  # a first turn: the addresses given so far are announced
 
     def _name_of(self, index):
         return self._layers.cores["inet"].addresses.interfaces[index].name

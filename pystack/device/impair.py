@@ -42,14 +42,18 @@ def _not_negative(value):
     return value
 
 
-class Loss(Rule):
-    """Lose each frame with probability *p*, independently."""
-
-    name = "loss"
+class _Chance(Rule):
+    """Base of the rules that strike with probability *p*, each frame for itself."""
 
     def __init__(self, p):
         super().__init__()
         self.p = _probability(p)
+
+
+class Loss(_Chance):
+    """Lose each frame with probability *p*, independently."""
+
+    name = "loss"
 
     def apply(self, at, frame, rng):
         if rng.random() < self.p:
@@ -114,14 +118,13 @@ class Jitter(Rule):
         return [(at + rng.random() * self.seconds, frame)]
 
 
-class Reorder(Rule):
+class Reorder(_Chance):
     """Hold each frame back for *hold* seconds with probability *p*, so that those behind overtake it."""
 
     name = "reorder"
 
     def __init__(self, p, hold):
-        super().__init__()
-        self.p = _probability(p)
+        super().__init__(p)
         self.hold = _not_negative(hold)
 
     def apply(self, at, frame, rng):
@@ -131,14 +134,10 @@ class Reorder(Rule):
         return [(at, frame)]
 
 
-class Duplicate(Rule):
+class Duplicate(_Chance):
     """Deliver a frame twice with probability *p*."""
 
     name = "duplicate"
-
-    def __init__(self, p):
-        super().__init__()
-        self.p = _probability(p)
 
     def apply(self, at, frame, rng):
         if rng.random() < self.p:
@@ -147,17 +146,13 @@ class Duplicate(Rule):
         return [(at, frame)]
 
 
-class BitFlip(Rule):
+class BitFlip(_Chance):
     """Invert one bit of the Ethernet frame with probability *p*.
 
     A partial checksum is finished first, and the frame no longer vouched for as valid: the receiver can tell.
     """
 
     name = "bit_flip"
-
-    def __init__(self, p):
-        super().__init__()
-        self.p = _probability(p)
 
     def apply(self, at, frame, rng):
         if rng.random() >= self.p or len(frame) <= VNET_HEADER:

@@ -1,17 +1,16 @@
 """Two devices linked in memory: an Ethernet cable between two stacks of one process, in virtual time or real."""
 
-from pystack.device.base import Device
-from pystack.device.loopback import FrameQueue
-from pystack.errors import DEVICE_REFUSED, QUEUE_FULL
+from pystack.device.queued import QueuedDevice
+from pystack.errors import DEVICE_REFUSED
 
 MAX_BYTES = 64 << 20  # waiting at one end
 
 
-class MemoryDevice(Device):
+class MemoryDevice(QueuedDevice):
     """One end of the cable. Made by `pair`, which sets ``peer``."""
 
     def __init__(self, name, mac, mtu, offload, limit):
-        super().__init__()
+        super().__init__(limit, MAX_BYTES)
         self.name = name
         self.mac = mac
         self.mtu = mtu
@@ -19,7 +18,6 @@ class MemoryDevice(Device):
         self.peer = None
         self._offload = offload
         self._closed = False
-        self._queue = FrameQueue(limit, MAX_BYTES)
 
     @property
     def segment_offload(self):
@@ -28,9 +26,6 @@ class MemoryDevice(Device):
 
     def open(self):
         self._closed = False
-
-    def receive(self, now):
-        return self._queue.take()
 
     def transmit(self, frames, now):
         if self._closed:
@@ -43,23 +38,11 @@ class MemoryDevice(Device):
         if self._closed:
             self.drops[DEVICE_REFUSED] += len(frames)
             return
-        queue = self._queue
-        was_empty = not queue
-        for frame in frames:
-            if not queue.put(b"".join(frame)):
-                self.drops[QUEUE_FULL] += 1
-        if was_empty and queue and self.wake is not None:
-            self.wake()
-
-    def next_deadline(self):
-        return 0.0 if self._queue else None
+        self.enqueue(frames)
 
     def close(self):
         self._closed = True
-        self._queue.clear()
-
-    def abandon(self):
-        self.close()
+        super().close()
 
 
 def pair(mtu=1500, macs=None, offload=True, limit=1000):

@@ -37,7 +37,6 @@ class InterfaceState:
         "membership",
         "mtu",
         "name",
-        "outbox",
     )
 
     def __init__(self, index, name, mtu, *, loopback=False, checksum_offload=False, membership=None):
@@ -49,7 +48,6 @@ class InterfaceState:
         self.membership = membership
         self.addresses = []
         self.broadcasts = frozenset((LIMITED_BROADCAST,))
-        self.outbox = name
         self.control_outbox = f"{name}.control"
 
 
@@ -71,7 +69,7 @@ class Addresses:
 
     def __init__(self):
         self.interfaces = {}  # index -> InterfaceState
-        self.local = {}  # address -> index of its interface, for the usable ones
+        self.local = frozenset()  # the usable addresses
         self.routes = RouteTable()
         self._paths = {}
         self._redirects = {}  # destination -> gateway, from ICMP
@@ -226,9 +224,9 @@ class Addresses:
     def _changed(self):
         self._paths.clear()
         self._redirects.clear()
-        self.local = {
-            held.address: index for index, state in self.interfaces.items() for held in state.addresses if held.usable
-        }
+        self.local = frozenset(
+            held.address for state in self.interfaces.values() for held in state.addresses if held.usable
+        )
         for state in self.interfaces.values():
             state.broadcasts = frozenset((LIMITED_BROADCAST, *_broadcasts(state)))
         self._broadcasts = frozenset().union(*(state.broadcasts for state in self.interfaces.values()))

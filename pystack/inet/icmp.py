@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 from pystack import errors
 from pystack.inet import options
-from pystack.inet.addresses import LIMITED_BROADCAST
 from pystack.inet.ratelimit import ErrorLimit
 from pystack.messages import (
     HOST_UNREACHABLE,
@@ -88,6 +87,9 @@ class Icmp:
             self._drops[errors.BAD_CHECKSUM] += 1
             return None
         kind, code, check, rest = icmp.parse(buf, at)
+        if kind in (icmp.ECHO_REQUEST, icmp.TIMESTAMP_REQUEST) and not unicast and self._ignore_broadcasts:
+            self._drops[errors.ECHO_IGNORED] += 1
+            return None
         if kind == icmp.ECHO_REQUEST:
             return self._echo(packet, code, check, view, now, unicast)
         if kind == icmp.ECHO_REPLY:
@@ -97,7 +99,7 @@ class Icmp:
         if kind in (icmp.DESTINATION_UNREACHABLE, icmp.TIME_EXCEEDED, icmp.PARAMETER_PROBLEM):
             return self._error(packet, kind, code, rest, view)
         if kind == icmp.REDIRECT:
-            return self._redirect(packet, rest, view)
+            return self._redirect(rest, view)
         # Source Quench is ignored, as RFC 6633 says.
         self._drops[errors.UNKNOWN_ICMP] += 1
         return None
@@ -147,7 +149,7 @@ class Icmp:
         source = packet.source
         if packet.cast != HOST or source[0] == 0 or source[0] >= 224:
             return False
-        if packet.destination[0] >= 224 or packet.destination == LIMITED_BROADCAST:
+        if packet.destination[0] >= 224:
             return False
         fields = ipv4.parse(buf, ip_at)
         if fields[4] & ipv4.OFFSET_MASK:
@@ -158,9 +160,6 @@ class Icmp:
         return at < packet.end and buf[at] in icmp.QUERIES
 
     def _echo(self, packet, code, check, view, now, unicast):
-        if not unicast and self._ignore_broadcasts:
-            self._drops[errors.ECHO_IGNORED] += 1
-            return None
         header = bytes((icmp.ECHO_REPLY, code)) + icmp.reply_checksum(check).to_bytes(2, "big")
         reply = self._answer(packet, header, now, unicast)
         reply.payload = (view[4:],)
@@ -168,9 +167,6 @@ class Icmp:
         return reply
 
     def _timestamp(self, packet, rest, view, now, unicast):
-        if not unicast and self._ignore_broadcasts:
-            self._drops[errors.ECHO_IGNORED] += 1
-            return None
         if len(view) < 20:
             self._drops[errors.TRUNCATED_ICMP] += 1
             return None
@@ -193,31 +189,33 @@ class Icmp:
         identifier, sequence = int.from_bytes(rest[:2], "big"), int.from_bytes(rest[2:], "big")
         return EchoReply(packet.source, identifier, sequence, bytes(view[8:]), packet.ttl, now)
 
-    def _redirect(self, packet, rest, view):
+    def _redirect(self, rest, view):
         """Any code is taken for one of a host (RFC 1122 §3.2.2.2), as on Linux."""
+        fields, _ = self._read_quote(view)
+        return None if fields is None else Redirect(fields[8], fields[9], rest)
+
+    def _read_quote(self, view):
+        """The IPv4 fields of the packet that an error quotes, and its bytes from the transport header on.
+
+        RFC 1122 §3.2.2: they are at least 8. What is less is counted, and ``(None, b"")``.
+        """
         quote = view[icmp.HEADER_LENGTH :]
-        if len(quote) < ipv4.HEADER_LENGTH + 8:
-            self._drops[errors.TRUNCATED_ICMP] += 1
-            return None
-        fields = ipv4.parse(quote, 0)
-        return Redirect(fields[8], fields[9], rest)
+        if len(quote) >= ipv4.HEADER_LENGTH:
+            fields = ipv4.parse(quote, 0)
+            at = (fields[0] & 15) * 4
+            if fields[0] >> 4 == 4 and at >= ipv4.HEADER_LENGTH and len(quote) >= at + 8:
+                return fields, bytes(quote[at:])
+        self._drops[errors.TRUNCATED_ICMP] += 1
+        return None, b""
 
     def _error(self, packet, kind, code, rest, view):
-        """RFC 1122 §3.2.2: the quote is the IP header and at least 8 bytes."""
-        quote = view[icmp.HEADER_LENGTH :]
-        if len(quote) < ipv4.HEADER_LENGTH:
-            self._drops[errors.TRUNCATED_ICMP] += 1
+        fields, quoted = self._read_quote(view)
+        if fields is None:
             return None
-        fields = ipv4.parse(quote, 0)
-        version_ihl, _, total_length, _, flags_offset, _, protocol, _, source, destination = fields
-        transport_at = (version_ihl & 15) * 4
-        if version_ihl >> 4 != 4 or transport_at < ipv4.HEADER_LENGTH or len(quote) < transport_at + 8:
-            self._drops[errors.TRUNCATED_ICMP] += 1
-            return None
+        _, _, total_length, _, flags_offset, _, protocol, _, source, destination = fields
         if flags_offset & ipv4.OFFSET_MASK:
             self._drops[errors.ICMP_UNMATCHED] += 1  # a later fragment names no flow
             return None
-        quoted = bytes(quote[transport_at:])
         mtu = 0
         if kind == icmp.TIME_EXCEEDED:
             cause = REASSEMBLY_EXCEEDED if code == icmp.REASSEMBLY_EXCEEDED else TTL_EXCEEDED

@@ -4,9 +4,9 @@ from collections import Counter
 
 from pystack import errors, messages
 from pystack.inet import ipv4 as ip
+from pystack.inet import multicast
 from pystack.inet.addresses import ANY, LIMITED_BROADCAST, MULTICAST, Addresses
 from pystack.inet.icmp import Icmp, Redirect
-from pystack.inet.multicast import ROUTER_ALERT
 from pystack.inet.pmtu import PathMtu
 from pystack.inet.reassembly import Reassembly, rebuild_ipv4
 from pystack.packet import TxPacket
@@ -39,6 +39,7 @@ class InetLayer:
         self._icmp = Icmp(config, self.drops, self.counts)
         self._identifications = ip.Identifications(random)
         self._transports = {}  # protocol number -> name of its outbox
+        self._memberships = {}  # interface index -> Membership, of those that multicast
         self._handlers = {
             messages.SendError: self._send_error,
             messages.EchoRequest: self._send_echo,
@@ -55,8 +56,10 @@ class InetLayer:
     def add_interface(self, interface):
         """Take an `addresses.InterfaceState`; its link listens on the outboxes named after it."""
         self.addresses.add_interface(interface)
-        self.outboxes[interface.outbox] = []
+        self.outboxes[interface.name] = []
         self.outboxes[interface.control_outbox] = []
+        if interface.membership is not None:
+            self._memberships[interface.index] = interface.membership
 
     def add_transport(self, protocol, name):
         """Hand packets of this IANA protocol to the outbox *name*, and errors about them to ``NAME.control``."""
@@ -110,26 +113,18 @@ class InetLayer:
         for packet in self._reassembly.expire(now):
             self._answer_error(packet, messages.REASSEMBLY_EXCEEDED, now)
         self.pmtu.expire(now)
-        for interface in self.addresses.interfaces.values():
-            if interface.membership is not None:
-                interface.membership.expire(now)
+        for membership in self._memberships.values():
+            membership.expire(now)
         self._send_reports(now)
 
     def next_deadline(self):
         """The earliest of its parts'."""
         earliest = None
-        for part in self._timed_parts():
+        for part in (self._reassembly, self.pmtu, *self._memberships.values()):
             at = part.next_deadline()
             if at is not None and (earliest is None or at < earliest):
                 earliest = at
         return earliest
-
-    def _timed_parts(self):
-        yield self._reassembly
-        yield self.pmtu
-        for interface in self.addresses.interfaces.values():
-            if interface.membership is not None:
-                yield interface.membership
 
     # -- receiving ----------------------------------------------------------------------------------------------------
 
@@ -295,7 +290,7 @@ class InetLayer:
         ttl = packet.ttl or (1 if path.kind == MULTICAST else self._default_ttl)
         if packet.checksum_at is not None:
             ip.finish_checksum(packet, length, interface.checksum_offload and length <= mtu)
-        outbox = self.outboxes[interface.outbox]
+        outbox = self.outboxes[interface.name]
         # RFC 6864 §4.1: a packet that cannot be fragmented needs no identification; Linux sends 0.
         identification = 0 if packet.dont_fragment else self._identifications.next(packet)
         if length <= mtu:
@@ -337,13 +332,18 @@ class InetLayer:
             self._transmit(error, now)
 
     def _send_reports(self, now):
-        """Send what the memberships have to report: TTL 1, router alert (RFC 3376 §4)."""
-        for interface in self.addresses.interfaces.values():
-            if interface.membership is None:
-                continue
-            for destination, report in interface.membership.take():
-                packet = TxPacket(destination, ipv4.IGMP, report, ttl=1, tos=0xC0, options=ROUTER_ALERT)
-                packet.interface = interface.index
+        """Send what the memberships have to report."""
+        for index, membership in self._memberships.items():
+            for destination, report in membership.take():
+                packet = TxPacket(
+                    destination,
+                    ipv4.IGMP,
+                    report,
+                    ttl=multicast.TTL,
+                    tos=multicast.TOS,
+                    options=multicast.ROUTER_ALERT,
+                )
+                packet.interface = index
                 packet.dont_fragment = True  # as Linux
                 self._transmit(packet, now)
 
@@ -382,7 +382,7 @@ class InetLayer:
         self._change_membership(message, "leave", now)
 
     def _change_membership(self, message, change, now):
-        membership = self.addresses.interfaces[message.interface].membership
+        membership = self._memberships[message.interface]
         try:
             getattr(membership, change)(message.group, now)
         except OSError:  # whoever sent it should have asked `Membership.groups` before

@@ -11,7 +11,7 @@ class _Learned:
 
     def __init__(self, destination):
         self.destination = destination
-        self.mtu = 0
+        self.mtu = 0  # bytes; `PathMtu.learn` sets it and the next
         self.fragment_below = False
         self.due_at = self.queued_at = NEVER
 
@@ -51,16 +51,15 @@ class PathMtu:
     def learn(self, destination, mtu, now):
         """Believe *mtu*, which only ever lowers the path's; the link's is tried again when it has expired."""
         learned = self._learned.get(destination)
-        if learned is not None and mtu >= learned.mtu:
-            return
         if learned is None:
             if len(self._learned) >= LIMIT:
                 self._deadlines.cancel(self._learned.pop(next(iter(self._learned))))
             learned = self._learned[destination] = _Learned(destination)
-            learned.mtu = 1 << 16
+        elif mtu >= learned.mtu:
+            return
         # Linux: below min_pmtu the packets stay at min_pmtu and are fragmented, so a lie cannot make us send tiny ones.
         learned.fragment_below = mtu < self._least
-        learned.mtu = min(learned.mtu, max(mtu, self._least))
+        learned.mtu = max(mtu, self._least)
         self._deadlines.set(learned, now + self._expires)
 
     def expire(self, now):

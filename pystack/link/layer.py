@@ -225,11 +225,8 @@ class LinkLayer:
             failed, table.failed = table.failed, []
             for entry, unicast in solicits:
                 self._solicit(entry, unicast)
-            for entry, packets in released:
-                self.counts["OutPackets"] += len(packets)
-                for packet in packets:
-                    head = (packet.vnet or _NO_OFFLOAD) + entry.header + packet.header
-                    self.outboxes["device"].append((head, *packet.payload))
+            for _, packets in released:
+                self.transmit(packets, now)
             for address, packets in failed:
                 self.drops[errors.NEIGHBOR_UNREACHABLE] += len(packets)
                 control.append(messages.SolicitFailed(self._index, address, packets))

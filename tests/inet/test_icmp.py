@@ -318,3 +318,12 @@ def test_an_error_about_a_packet_already_on_its_way_is_handed_up_too():
         peer.sends(fragmentation_needed(request[:28], mtu))
     assert [message.mtu for message in peer.host.echoes] == [1300] * 3
     assert peer.drops == {}
+
+
+def test_a_redirect_whose_quote_is_no_ipv4_packet_is_not_followed():
+    peer = Peer()
+    request = bytearray(sent_echo(peer, FAR)[:28])
+    request[0] = 0x65
+    peer.sends(redirect(bytes(request), OTHER_GATEWAY), redirect(bytes(request[:27]), OTHER_GATEWAY))
+    assert next_hop(peer) == A
+    assert peer.drops == {errors.TRUNCATED_ICMP: 2}
