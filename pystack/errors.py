@@ -1,7 +1,10 @@
 """Why a packet was dropped, and the exceptions that a user of the library can see.
 
-A drop reason is the key of a layer's ``drops`` counter. What a peer sends is dropped and counted, it never raises.
+A drop reason is the key of a layer's ``drops`` counter. What a peer sends is dropped and counted, it never raises. A
+cause is why a transport refuses a request or ends a connection: `ERRNO` says what the program gets to see of it.
 """
+
+import errno
 
 # link
 TRUNCATED_FRAME = "truncated_frame"
@@ -47,14 +50,81 @@ MEMBERSHIP_REFUSED = "membership_refused"  # too many groups, or a leave without
 NO_ROUTE = "no_route"
 NO_SOURCE = "no_source"
 TOO_BIG = "too_big"
+# tcp
+BAD_OFFSET = "bad_offset"  # a data offset below 5 words or beyond the segment
+BAD_FLAGS = "bad_flags"  # a combination that no state has a use for
+NO_CONNECTION = "no_connection"  # for a closed port; answered by RST
+NOT_ACCEPTABLE = "not_acceptable"  # outside the window (RFC 9293 §3.10.7.4, first step)
+PAWS = "paws"  # an old timestamp (RFC 7323 §5)
+BAD_ACK = "bad_ack"
+BAD_RST = "bad_rst"  # in the window but not exact: challenged (RFC 5961 §3)
+BAD_SYN = "bad_syn"  # in a synchronized state: challenged (RFC 5961 §4)
+BAD_COOKIE = "bad_cookie"
+LISTEN_OVERFLOW = "listen_overflow"  # the accept queue is full
+SYN_OVERFLOW = "syn_overflow"  # the SYN queue is full, and cookies are off
+CHALLENGE_LIMITED = "challenge_limited"
+WINDOW_OVERFLOW = "window_overflow"  # data beyond what the receive buffer can hold
+OUT_OF_MEMORY = "out_of_memory"  # the stack-wide limit of a transport
+AFTER_CLOSE = "after_close"  # data for a program that has closed its socket
+UNACKABLE = "unackable"  # a segment without ACK where one must be (RFC 9293 §3.10.7.4, fifth step)
 # udp
 BAD_LENGTH = "bad_length"
 NO_PORT = "no_port"
+RECEIVE_QUEUE_FULL = "receive_queue_full"
 # devices and queues
 DEVICE_BUSY = "device_busy"
 DEVICE_REFUSED = "device_refused"
 QUEUE_FULL = "queue_full"
 IMPAIRED = "impaired"
+
+# causes
+REFUSED = "refused"
+RESET = "reset"
+TIMED_OUT = "timed_out"
+ABORTED = "aborted"
+NET_DOWN = "net_down"
+NET_UNREACHABLE = "net_unreachable"
+HOST_UNREACHABLE = "host_unreachable"
+PROHIBITED = "prohibited"
+ADDRESS_IN_USE = "address_in_use"
+ADDRESS_NOT_OURS = "address_not_ours"
+NO_FREE_PORT = "no_free_port"
+NO_BUFFERS = "no_buffers"
+MESSAGE_TOO_BIG = "message_too_big"
+NO_DESTINATION = "no_destination"
+NO_DEVICE = "no_device"
+BROADCAST_FORBIDDEN = "broadcast_forbidden"
+ALREADY_CONNECTED = "already_connected"
+BAD_ADDRESS = "bad_address"
+PROTOCOL_ERROR = "protocol_error"
+NO_PROTOCOL = "no_protocol"
+NOT_SUPPORTED = "not_supported"
+BROKEN_PIPE = "broken_pipe"
+
+ERRNO = {
+    REFUSED: errno.ECONNREFUSED,
+    RESET: errno.ECONNRESET,
+    TIMED_OUT: errno.ETIMEDOUT,
+    ABORTED: errno.ECONNABORTED,
+    NET_DOWN: errno.ENETDOWN,
+    NET_UNREACHABLE: errno.ENETUNREACH,
+    HOST_UNREACHABLE: errno.EHOSTUNREACH,
+    PROHIBITED: errno.EACCES,
+    ADDRESS_IN_USE: errno.EADDRINUSE,
+    ADDRESS_NOT_OURS: errno.EADDRNOTAVAIL,
+    NO_FREE_PORT: errno.EADDRNOTAVAIL,
+    NO_BUFFERS: errno.ENOBUFS,
+    MESSAGE_TOO_BIG: errno.EMSGSIZE,
+    NO_DESTINATION: errno.EDESTADDRREQ,
+    NO_DEVICE: errno.ENODEV,
+    BROADCAST_FORBIDDEN: errno.EACCES,
+    ALREADY_CONNECTED: errno.EISCONN,
+    BAD_ADDRESS: errno.EINVAL,
+    PROTOCOL_ERROR: errno.EPROTO,
+    NO_PROTOCOL: errno.ENOPROTOOPT,
+    NOT_SUPPORTED: errno.EOPNOTSUPP,
+    BROKEN_PIPE: errno.EPIPE,
+}
 
 
 class StackError(Exception):

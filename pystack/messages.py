@@ -1,6 +1,7 @@
 """What crosses from layer to layer besides packets. Each is small; ownership passes to the receiver."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 # Causes of Unreachable, from ICMP (RFC 792, 1812 §5.2.7) or found by the stack itself.
 NET_UNREACHABLE = "net_unreachable"
@@ -13,6 +14,23 @@ PROHIBITED = "prohibited"
 TTL_EXCEEDED = "ttl_exceeded"
 REASSEMBLY_EXCEEDED = "reassembly_exceeded"
 PARAMETER_PROBLEM = "parameter_problem"
+
+
+class PathFacts(NamedTuple):
+    """inet's answer to a transport that asks for the way to a destination; an immutable snapshot."""
+
+    source: bytes | None  # the address to send from; None if there is none
+    mtu: int  # of the path, as far as known: bytes of IP packet
+    interface: int  # index
+    kind: int  # `UNICAST` and the others below
+    loopback: bool
+
+
+# What a destination is.
+UNICAST = 0
+LOCAL = 1
+BROADCAST = 2
+MULTICAST = 3
 
 
 @dataclass(slots=True)

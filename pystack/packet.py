@@ -59,8 +59,10 @@ class TxPacket:
         "checksum_at",
         "destination",
         "dont_fragment",
+        "gso_size",
         "header",
         "interface",
+        "multicast_loop",
         "next_hop",
         "options",
         "payload",
@@ -77,11 +79,13 @@ class TxPacket:
         self.header = header  # bytes-like: the transport header (bytearray if checksum_at is given)
         self.payload = payload  # sequence of bytes-like objects
         self.source = source  # None: chosen by the route
-        self.ttl = ttl  # None: the stack's default
+        self.ttl = ttl  # None: the stack's default; a multicast of 0 stays on this host
         self.tos = tos
         self.options = options  # IPv4 options, padded to 4 bytes
         self.dont_fragment = False
         self.interface = 0  # 0: chosen by the route
+        self.multicast_loop = True  # members on this host are to have a multicast too
         self.next_hop = b""  # the neighbour's IP address; the destination itself for broadcast and multicast
         self.checksum_at = None  # offset in header of a transport checksum for inet to complete; its field is 0 now
+        self.gso_size = 0  # TCP: bytes of payload per wire segment, if the packet is a super-segment
         self.vnet = None  # the frame's virtio-net header, or None for one of zeros

@@ -25,6 +25,10 @@ from pystack.runtime.driver import DeviceDriver
 from pystack.runtime.mailbox import Mailbox
 from pystack.runtime.stage import Stage
 from pystack.runtime.supervisor import Supervisor
+from pystack.sockets.datagram import UdpSocket
+from pystack.sockets.endpoints import Endpoints
+from pystack.sockets.stream import TcpListener, TcpStream
+from pystack.tcp.layer import TcpLayer
 from pystack.udp.layer import UdpLayer
 from pystack.wire import ipv4
 
@@ -64,13 +68,17 @@ def compose(interfaces, config, random):
     """
     layers = Layers()
     inet = layers.cores["inet"] = InetLayer(config, random)
-    layers.cores["udp"] = UdpLayer()
+    layers.cores["udp"] = UdpLayer(config, random, inet)
+    layers.cores["tcp"] = TcpLayer(config, random, inet)
     inet.add_transport(ipv4.UDP, "udp")
-    layers.wires += [
-        ("inet", "udp", "udp", "receive"),
-        ("inet", "udp.control", "udp", "control"),
-        ("udp", "inet.control", "inet", "control"),
-    ]
+    inet.add_transport(ipv4.TCP, "tcp")
+    for name in ("udp", "tcp"):
+        layers.wires += [
+            ("inet", name, name, "receive"),
+            ("inet", f"{name}.control", name, "control"),
+            (name, "inet", "inet", "transmit"),
+            (name, "inet.control", "inet", "control"),
+        ]
     for index, interface in enumerate(interfaces, 1):
         _add_interface(layers, index, interface, config, random)
     for index, interface in enumerate(interfaces, 1):
@@ -95,6 +103,7 @@ def _add_interface(layers, index, interface, config, random):
             device.mtu,
             loopback=loopback,
             checksum_offload=device.checksum_offload,
+            segment_offload=device.segment_offload,
             membership=None if loopback else Membership(random, device.mtu),
         )
     )
@@ -150,6 +159,7 @@ class Stack:
         self._drivers = {}
         self._supervisor = Supervisor(self._fail)
         self._pings = None
+        self._endpoints = None
         self._joined = defaultdict(Counter)  # interface index -> group -> joins by the stack's user
         self._state = "new"  # then "running", then "closed"
         self.failure = None  # the exception that stopped the stack, if one did
@@ -201,6 +211,7 @@ class Stack:
             part.stop()
         if self._pings is not None:
             self._pings.stop(self._stopped())
+            self._endpoints.stop(self._stopped())
 
     def __enter__(self):
         return self.start()
@@ -237,6 +248,78 @@ class Stack:
         self._check_running()
         return list(self._pings.ping(destination, count, size, interval, timeout, ttl, dont_fragment))
 
+    def connect(self, address, port, *, source=None, timeout=None, **settings):
+        """Open a TCP connection.
+
+        Args:
+            address, port: of the peer; the address as text.
+            source: ``(address, port)`` to connect from; an address of "0.0.0.0" and a port of 0 leave it to the stack.
+            timeout: seconds, None: as TCP has it (about two minutes).
+            settings: fields of `tcp.settings.Settings`.
+
+        Returns:
+            a `sockets.stream.TcpStream`.
+
+        Raises:
+            OSError, with Linux's numbers; TimeoutError; StackStopped.
+        """
+        self._check_running()
+        stream = TcpStream(self._endpoints)
+        try:
+            for name, value in settings.items():
+                stream.set_option(name, value)
+            if source is not None:
+                stream.bind(_parse(ipaddress.IPv4Address, source[0], "source").packed, source[1])
+            stream.connect(_parse(ipaddress.IPv4Address, address, "address").packed, port, timeout)
+        except BaseException:
+            stream.close()
+            raise
+        return stream
+
+    def listen(self, port=0, address="0.0.0.0", *, backlog=128, reuse_address=True, reuse_port=False, **settings):
+        """Listen for TCP connections; on any free port if it is 0 (see ``local`` of what is returned).
+
+        Returns:
+            a `sockets.stream.TcpListener`; its connections inherit the *settings*, fields of `tcp.settings.Settings`.
+
+        Raises:
+            OSError, with Linux's numbers; StackStopped.
+        """
+        self._check_running()
+        listener = TcpListener(self._endpoints)
+        try:
+            for name, value in settings.items():
+                listener.set_option(name, value)
+            packed = _parse(ipaddress.IPv4Address, address, "address").packed
+            listener.bind(packed, port, reuse_address=reuse_address, reuse_port=reuse_port)
+            listener.listen(backlog)
+        except BaseException:
+            listener.close()
+            raise
+        return listener
+
+    def udp(self, port=None, address="0.0.0.0", *, reuse_address=False, reuse_port=False, **settings):
+        """A UDP socket, bound if *port* is given (0: a free one).
+
+        Returns:
+            a `sockets.datagram.UdpSocket` with these *settings*, fields of `udp.bindings.Settings`.
+
+        Raises:
+            OSError, with Linux's numbers; StackStopped.
+        """
+        self._check_running()
+        made = UdpSocket(self._endpoints)
+        try:
+            for name, value in settings.items():
+                made.set_option(name, value)
+            if port is not None:
+                packed = _parse(ipaddress.IPv4Address, address, "address").packed
+                made.bind(packed, port, reuse_address=reuse_address, reuse_port=reuse_port)
+        except BaseException:
+            made.close()
+            raise
+        return made
+
     def join_group(self, group, interface="eth0"):
         """Receive an IPv4 multicast group (text) by an interface, and report it by IGMP; counted, see `leave_group`."""
         self._group_message(messages.JoinGroup, group, interface)
@@ -259,7 +342,8 @@ class Stack:
                 parts[name].append(layers.devices[name])
             if name in self._stages:
                 parts[name].append(self._stages[name])
-        return {**stats.snapshot(parts), "stack": {"bugs": self._supervisor.failures}}
+        bugs = self._supervisor.failures + layers.cores["tcp"].counts["bugs"]
+        return {**stats.snapshot(parts), "stack": {"bugs": bugs}}
 
     def neighbors(self):
         """The neighbour tables: a list of ``(interface, address, MAC or None, state)``, all text."""
@@ -312,6 +396,10 @@ class Stack:
         self._control = self._stages["inet"].port(layers.cores["inet"].control)
         self._pings = PingClient(self._clock, self._control.put, self._random)
         self._stages["inet"].connect("echo", self._pings)
+        puts = {name: self._stages[name].port(layers.cores[name].requests).put for name in ("tcp", "udp")}
+        self._endpoints = Endpoints(self._clock, puts)
+        for name in puts:
+            self._stages[name].connect("sockets", self._endpoints.inlet(name))
         self._stages["inet"].connect("events", _EventLog(self._name_of))
         for part in (*self._stages.values(), *self._drivers.values()):
             part.start()

@@ -2,17 +2,13 @@
 
 from dataclasses import dataclass
 
+from pystack.messages import BROADCAST, LOCAL, MULTICAST, UNICAST
 from pystack.routes import Route, RouteTable
 
 LIMITED_BROADCAST = b"\xff\xff\xff\xff"
 ANY = bytes(4)
 PATH_CACHE_LIMIT = 4096  # destinations; the cache is emptied when full, and whenever an address or route changes
 REDIRECT_LIMIT = 1024  # destinations; beyond it the oldest is forgotten
-
-UNICAST = 0  # what a destination is
-LOCAL = 1
-BROADCAST = 2
-MULTICAST = 3
 
 
 @dataclass(slots=True)
@@ -37,14 +33,18 @@ class InterfaceState:
         "membership",
         "mtu",
         "name",
+        "segment_offload",
     )
 
-    def __init__(self, index, name, mtu, *, loopback=False, checksum_offload=False, membership=None):
+    def __init__(
+        self, index, name, mtu, *, loopback=False, checksum_offload=False, segment_offload=False, membership=None
+    ):
         self.index = index
         self.name = name
         self.mtu = mtu  # bytes of IP packet
         self.loopback = loopback
         self.checksum_offload = checksum_offload
+        self.segment_offload = segment_offload
         self.membership = membership
         self.addresses = []
         self.broadcasts = frozenset((LIMITED_BROADCAST,))
@@ -137,6 +137,13 @@ class Addresses:
                     self._paths.clear()
                 self._paths[key] = path
         return path
+
+    def interface_of(self, address):
+        """The index of the interface that has *address*, usable; 0 if none has."""
+        for index, interface in self.interfaces.items():
+            if any(held.address == address and held.usable for held in interface.addresses):
+                return index
+        return 0
 
     def valid_source(self, source, interface):
         """Whether a packet may have come from *source* by *interface*: Linux's martian check, which covers the list of

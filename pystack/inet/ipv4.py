@@ -4,8 +4,8 @@ import zlib
 
 from pystack import errors
 from pystack.inet import options
-from pystack.packet import TxPacket
-from pystack.wire import checksum, ipv4, vnet
+from pystack.packet import BROADCAST, MULTICAST, RxPacket, TxPacket
+from pystack.wire import checksum, ipv4, tcp, vnet
 
 ID_COUNTERS = 2048  # as Linux's ip_idents: which counter a pair of hosts shares is secret, so that ids tell nothing
 
@@ -88,6 +88,11 @@ def length_of(packet):
     return size
 
 
+def length_of_segment(packet):
+    """Bytes of a full IP packet of those that a super-segment, still without its IP header, is cut into."""
+    return ipv4.HEADER_LENGTH + len(packet.options) + len(packet.header) + packet.gso_size
+
+
 def finish_checksum(packet, length, offload):
     """Complete the transport checksum at ``packet.checksum_at``, or leave the rest of it to the device.
 
@@ -101,17 +106,25 @@ def finish_checksum(packet, length, offload):
     header = packet.header
     if offload:
         header[at : at + 2] = total.to_bytes(2, "big")
-        packet.vnet = vnet.build(
-            flags=vnet.F_NEEDS_CSUM,
-            csum_start=14 + ip_length,  # counted from the Ethernet header on
-            csum_offset=at,
-        )
+        start = 14 + ip_length  # counted from the Ethernet header on
+        if packet.gso_size:
+            packet.vnet = vnet.build(
+                vnet.F_NEEDS_CSUM, _gso_type(packet), start + len(header), packet.gso_size, start, at
+            )
+        else:
+            packet.vnet = vnet.build(flags=vnet.F_NEEDS_CSUM, csum_start=start, csum_offset=at)
         return
     covered = b"".join((header, *packet.payload))
     value = checksum.checksum(covered, total)
     if packet.protocol == ipv4.UDP and value == 0:
         value = 0xFFFF  # RFC 768: 0 would say that there is none
     header[at : at + 2] = value.to_bytes(2, "big")
+
+
+def _gso_type(packet):
+    """Of a TCP super-segment; with CWR, the device must know that it goes on the first segment alone."""
+    kind = vnet.GSO_TCPV4 if len(packet.destination) == 4 else vnet.GSO_TCPV6
+    return kind | vnet.GSO_ECN if packet.header[13] & tcp.CWR else kind
 
 
 def finish(packet, length, identification, ttl):
@@ -128,6 +141,20 @@ def finish(packet, length, identification, ttl):
         options=packet.options,
     )
     packet.header = header + packet.header
+
+
+def received_copy(packet, length, ttl):
+    """The RxPacket that a packet of ours, still without its IP header, to many is to this host itself."""
+    cast = MULTICAST if packet.destination[0] >> 4 == 14 else BROADCAST
+    header = ipv4.build(
+        packet.source, packet.destination, packet.protocol, length, ttl=ttl, tos=packet.tos, options=packet.options
+    )
+    buf = b"".join((header, packet.header, *packet.payload))
+    copy = RxPacket(buf, len(header), len(buf), packet.interface, cast, checksum_trusted=True)
+    copy.ip_at = 0
+    copy.source, copy.destination, copy.protocol = packet.source, packet.destination, packet.protocol
+    copy.ttl, copy.tos, copy.options = ttl, packet.tos, packet.options
+    return copy
 
 
 def fragment(packet, mtu, identification, ttl):

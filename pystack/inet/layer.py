@@ -4,8 +4,8 @@ from collections import Counter
 
 from pystack import errors, messages
 from pystack.inet import ipv4 as ip
-from pystack.inet import multicast
-from pystack.inet.addresses import ANY, LIMITED_BROADCAST, MULTICAST, Addresses
+from pystack.inet import multicast, segmentation
+from pystack.inet.addresses import ANY, BROADCAST, LIMITED_BROADCAST, MULTICAST, Addresses
 from pystack.inet.icmp import Icmp, Redirect
 from pystack.inet.pmtu import PathMtu
 from pystack.inet.reassembly import Reassembly, rebuild_ipv4
@@ -49,6 +49,7 @@ class InetLayer:
             messages.AddressConflict: self._address_conflict,
             messages.JoinGroup: self._join,
             messages.LeaveGroup: self._leave,
+            messages.NeighborConfirmed: self._confirm_neighbor,
         }
 
     # -- setting up ---------------------------------------------------------------------------------------------------
@@ -86,6 +87,27 @@ class InetLayer:
             control.append(messages.ReleaseAddress(address))
             control.append(messages.SetBroadcasts(interface.broadcasts))
         return True
+
+    # -- what transports ask ------------------------------------------------------------------------------------------
+
+    def path(self, destination, interface=0, source=None):
+        """How to reach *destination*, by *interface* if it is not 0: `messages.PathFacts`, or None without a route.
+
+        *source* is the address that the sender has. What is sent from it need not leave by its interface, but a
+        multicast or limited broadcast does, as on Linux.
+        """
+        if source is not None and not interface and destination[0] >= 224 and len(destination) == 4:
+            interface = self.addresses.interface_of(source)
+        path = self.addresses.path(destination, interface)
+        if path is None:
+            return None
+        state = path.interface
+        mtu = self.pmtu.of(destination, state.mtu)
+        return messages.PathFacts(source or path.source, mtu, state.index, path.kind, state.loopback)
+
+    def is_local(self, address):
+        """Whether *address* is one host's, and ours: a socket may be bound to it."""
+        return address in self.addresses.local or (len(address) == 4 and address[0] == 127)
 
     # -- the four calls -----------------------------------------------------------------------------------------------
 
@@ -166,6 +188,8 @@ class InetLayer:
         if destination in interface.broadcasts:
             return True
         if 224 <= destination[0] < 240:
+            if interface.loopback:
+                return True  # only we can have sent it; the transport knows who of us has joined
             if interface.membership is not None and interface.membership.is_member(destination):
                 return True
             self.drops[errors.NOT_A_MEMBER] += 1
@@ -284,10 +308,21 @@ class InetLayer:
         mtu = self.pmtu.of(packet.destination, interface.mtu)
         if packet.dont_fragment and self.pmtu.fragments(packet.destination):
             packet.dont_fragment = False
-        if length > ipv4.MAX_TOTAL_LENGTH or (length > mtu and packet.dont_fragment):
+        # Of a super-segment each wire segment has to fit.
+        if length <= mtu:
+            packet.gso_size = 0
+        largest = ip.length_of_segment(packet) if packet.gso_size else length
+        if length > ipv4.MAX_TOTAL_LENGTH or (largest > mtu and (packet.dont_fragment or packet.gso_size)):
             self._refuse(packet, errors.TOO_BIG, messages.PACKET_TOO_BIG, mtu)
             return
         ttl = packet.ttl or (1 if path.kind == MULTICAST else self._default_ttl)
+        if largest != length:
+            self._transmit_super_segment(packet, interface, length, ttl)
+            return
+        if path.kind in (BROADCAST, MULTICAST) and not interface.loopback:
+            self._loop_back(packet, path.kind, length, ttl)
+            if path.kind == MULTICAST and packet.ttl == 0:
+                return
         if packet.checksum_at is not None:
             ip.finish_checksum(packet, length, interface.checksum_offload and length <= mtu)
         outbox = self.outboxes[interface.name]
@@ -299,6 +334,31 @@ class InetLayer:
         else:
             outbox.extend(ip.fragment(packet, mtu, identification, ttl))
             self.counts["FragOKs"] += 1
+
+    def _loop_back(self, packet, kind, length, ttl):
+        """Our own transports hear what we send to a broadcast address, or to a group that the interface has joined."""
+        name = self._transports.get(packet.protocol)
+        if name is None:
+            return
+        if kind == MULTICAST:
+            membership = self.addresses.interfaces[packet.interface].membership
+            if not packet.multicast_loop or membership is None or not membership.is_member(packet.destination):
+                return
+        self.outboxes[name].append(ip.received_copy(packet, length, ttl))
+
+    def _transmit_super_segment(self, packet, interface, length, ttl):
+        """Leave it to the device to cut it, or cut it now."""
+        outbox = self.outboxes[interface.name]
+        if interface.segment_offload:
+            ip.finish_checksum(packet, length, True)
+            ip.finish(packet, length, 0 if packet.dont_fragment else self._identifications.next(packet), ttl)
+            outbox.append(packet)
+            return
+        for segment in segmentation.segments(packet):
+            size = ip.length_of(segment)
+            ip.finish_checksum(segment, size, interface.checksum_offload)
+            ip.finish(segment, size, 0 if segment.dont_fragment else self._identifications.next(segment), ttl)
+            outbox.append(segment)
 
     def _refuse(self, packet, reason, cause, mtu=0):
         """Drop a packet of our own and tell the transport. *packet* has no IP header yet."""
@@ -357,6 +417,12 @@ class InetLayer:
 
     def _learn_pmtu(self, message, now):
         self.pmtu.learn(message.destination, message.mtu, now)
+
+    def _confirm_neighbor(self, message, now):
+        """A transport hears from *address*, so the next hop to it is alive."""
+        path = self.addresses.path(message.address)
+        if path is not None and not path.interface.loopback:
+            self.outboxes[path.interface.control_outbox].append(messages.NeighborConfirmed(path.next_hop))
 
     def _solicit_failed(self, message, now):
         self.addresses.forget_redirects_to(message.address)

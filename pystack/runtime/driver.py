@@ -7,6 +7,7 @@ from pystack.deadlines import NEVER
 ROUNDS = 16  # polls in a row of a device that has ever more to read, before the hub gets its turn
 
 _READ = 1  # libev's EV_READ
+_BEFORE_TIMERS = 1  # a libev priority above the default, 0
 
 
 class DeviceDriver:
@@ -40,7 +41,8 @@ class DeviceDriver:
         self._alarm = self._clock.alarm(self._poll)
         fd = self._device.fileno()
         if fd >= 0:
-            self._watcher = gevent.get_hub().loop.io(fd, _READ)
+            # Before timers: who was late must see the ACK that waits before it takes it for lost.
+            self._watcher = gevent.get_hub().loop.io(fd, _READ, priority=_BEFORE_TIMERS)
             self._watcher.start(self._poll)
         self._device.wake = self._poll
         self._poll()

@@ -107,7 +107,7 @@ def assert_every_frame_is_accounted_for(host):
     dropped = sum(inet.drops[reason] for reason in before_delivery.split()) + inet.drops["bad_ip_checksum"]
     merged = inet.counts["ReasmReqds"] - inet.counts["ReasmOKs"]
     assert inet.counts["InReceives"] == dropped + merged + inet.counts["InDelivers"]
-    assert udp.counts["InDatagrams"] == sum(udp.drops.values()) - udp.drops["icmp_unmatched"]
+    assert udp.counts["InReceives"] == sum(udp.drops.values()) - udp.drops["icmp_unmatched"]
 
 
 def lo_packets(host):

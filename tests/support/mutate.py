@@ -30,7 +30,7 @@ def _damage(frame, corpus, random):
         frame += random.randbytes(60)
     at = random.randrange(len(frame))
     if random.random() < 0.7:  # most fields worth breaking are in the headers
-        at %= 70
+        at %= 90
         at = min(at, len(frame) - 1)
     kind = random.randrange(7)
     if kind == 0:
@@ -51,7 +51,7 @@ def _damage(frame, corpus, random):
 
 
 def repair(frame):
-    """Make the IPv4 header, and ICMP's or IGMP's checksum, right if there is room for them."""
+    """Make the IPv4 header, and the checksum of what is in it, right if there is room for them."""
     if len(frame) < IP_AT + 20 or frame[22:24] != b"\x08\x00":
         return
     at = IP_AT + (frame[IP_AT] & 15) * 4
@@ -64,5 +64,13 @@ def repair(frame):
     if frame[IP_AT + 9] in (1, 2) and end - at >= 8:
         frame[at + 2 : at + 4] = bytes(2)
         frame[at + 2 : at + 4] = struct.pack("!H", checksum.checksum(bytes(frame[at:end])))
+    field = {6: at + 16, 17: at + 6}.get(frame[IP_AT + 9])
+    if field is not None and field + 2 <= end:
+        frame[field : field + 2] = bytes(2)
+        covered = memoryview(frame)
+        pseudo = checksum.pseudo_header(
+            covered[IP_AT + 12 : IP_AT + 16], covered[IP_AT + 16 : IP_AT + 20], frame[IP_AT + 9], end - at
+        )
+        frame[field : field + 2] = struct.pack("!H", checksum.checksum(bytes(frame[at:end]), pseudo) or 0xFFFF)
     frame[IP_AT + 10 : IP_AT + 12] = bytes(2)
     frame[IP_AT + 10 : IP_AT + 12] = struct.pack("!H", checksum.checksum(bytes(frame[IP_AT:at])))

@@ -1,0 +1,175 @@
+"""Who is who: hands the events of the transports to the sockets that they are for, and the sockets' requests down."""
+
+from itertools import count
+
+from pystack import errors, transport
+from pystack.sockets.waiting import Waiting
+
+
+class Endpoints:
+    """All sockets of a stack. It is the target of the outbox ``sockets`` of both transports.
+
+    Args:
+        clock: for timeouts.
+        requests: transport's name -> the ``put`` of its inlet for requests.
+    """
+
+    def __init__(self, clock, requests):
+        self.clock = clock
+        self._requests = requests
+        self._sockets = {}  # (transport's name, number) -> `Endpoint`
+        self._numbers = count(1)
+        self._failure = None
+
+    def inlet(self, name):
+        """Where the events of the transport *name* are to be put."""
+        return _Inlet(self, name)
+
+    def number(self):
+        """A number for a new socket."""
+        return next(self._numbers)
+
+    def add(self, name, endpoint):
+        """From now on the endpoint gets its events."""
+        self._sockets[name, endpoint.number] = endpoint
+
+    def forget(self, name, endpoint):
+        """It wants no events any more."""
+        self._sockets.pop((name, endpoint.number), None)
+
+    def request(self, name, request):
+        """Give a request to a transport; its answer may be here before this returns.
+
+        Raises StackStopped.
+        """
+        if self._failure is not None:
+            raise self._failure
+        self._requests[name]([request])
+
+    def stop(self, failure):
+        """The stack has stopped: whoever waits raises *failure*, a `StackStopped`."""
+        self._failure = failure
+        for endpoint in list(self._sockets.values()):
+            endpoint.stop(failure)
+        self._sockets.clear()
+
+    def take(self, name, batch):
+        """Hand events to their sockets; those of sockets that are gone are late."""
+        sockets = self._sockets
+        for event in batch:
+            if type(event) is transport.Accepted:
+                listener = sockets.get((name, event.listener))
+                if listener is None:  # closed meanwhile: Linux resets what it had not accepted
+                    self._requests[name]([transport.Abort(event.socket)])
+                else:
+                    listener.event(event)
+            else:
+                endpoint = sockets.get((name, event.socket))
+                if endpoint is not None:
+                    endpoint.event(event)
+
+
+class _Inlet:
+    def __init__(self, endpoints, name):
+        self._endpoints = endpoints
+        self._name = name
+
+    def put(self, batch):
+        self._endpoints.take(self._name, batch)
+
+
+class Endpoint:
+    """What all sockets share. Errors are OSErrors with Linux's numbers; a timeout is a TimeoutError.
+
+    Attributes:
+        timeout: seconds that a call may wait; None: for ever.
+    """
+
+    transport = ""
+
+    def __init__(self, endpoints, number=None):
+        self.number = endpoints.number() if number is None else number
+        self.timeout = None
+        self.local = None  # (address, port), once bound
+        self._endpoints = endpoints
+        self._waiting = Waiting(endpoints.clock)
+        self._cause = None  # why it has failed, a key of errors.ERRNO
+        self._stopped = None
+        self._closed = False
+        endpoints.add(self.transport, self)
+
+    def settimeout(self, seconds):
+        """Let no call wait longer than that; None: for ever."""
+        self.timeout = seconds
+
+    def set_option(self, name, value):
+        """Set a field of the transport's settings (`tcp.settings.Settings`, `udp.bindings.Settings`)."""
+        self._request(transport.SetOption(self.number, name, value))
+
+    def close(self):
+        """Let go of the socket. May be called twice."""
+        if not self._closed:
+            self._closed = True
+            self._endpoints.forget(self.transport, self)
+            self._waiting.wake()
+            if self._stopped is None:
+                self._let_go()
+
+    def stop(self, failure):
+        """The stack has stopped."""
+        self._stopped = failure
+        self._waiting.wake()
+
+    def bind(self, address, port=0, **how):
+        """Take a local address (bytes) and port; *how* as in `transport.Bind`. Returns both. Raises OSError."""
+        self._ask(transport.Bind(self.number, address, port, **how), lambda: self.local is not None)
+        return self.local
+
+    def event(self, event):
+        """Take one event of the transport; who waits is to be woken."""
+        if type(event) is transport.Bound:
+            self.local = event.address, event.port
+        elif type(event) is transport.Failed:
+            self._cause = event.cause
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        self.close()
+
+    def _let_go(self):
+        self._request(transport.Close(self.number))
+
+    def _request(self, request):
+        if self._closed and type(request) is not transport.Close:
+            raise OSError(9, "the socket is closed")
+        self._endpoints.request(self.transport, request)
+
+    def _wait(self, ready, timeout=None):
+        """Return once ``ready()`` holds. Raises what has happened to the stack or the socket, or TimeoutError."""
+
+        def done():
+            return ready() or self._stopped is not None or self._closed
+
+        if not done():
+            self._waiting.until(done, self.timeout if timeout is None else timeout)
+        if ready():
+            return
+        if self._stopped is not None:
+            raise self._stopped
+        raise OSError(9, "the socket is closed")
+
+    def _ask(self, request, ready):
+        """Make a request and wait until ``ready()``. If it fails, that is raised, and forgotten."""
+        self._request(request)
+        self._wait(lambda: ready() or self._cause is not None)
+        if self._cause is not None:
+            cause, self._cause = self._cause, None
+            raise failure(cause)
+
+
+def failure(cause):
+    """The OSError for a cause of `errors.ERRNO`."""
+    number = errors.ERRNO[cause]
+    return OSError(number, cause.replace("_", " "))

@@ -1,0 +1,179 @@
+"""What is in flight: a record of each transmission, split where the peer's blocks or a loss divide it (RFC 6675)."""
+
+from bisect import bisect_right
+from operator import attrgetter
+
+_start = attrgetter("start")
+
+
+class Sent:
+    """Numbers from ``start`` to ``end``, sent together. ``again``: a retransmission of it is in flight."""
+
+    __slots__ = (
+        "again",
+        "app_limited",
+        "delivered",
+        "delivered_at",
+        "end",
+        "first_sent_at",
+        "lost",
+        "sacked",
+        "sent_at",
+        "start",
+        "transmissions",
+    )
+
+    def __init__(self, start, end, now):
+        self.start = start
+        self.end = end
+        self.sent_at = now
+        self.transmissions = 1
+        self.sacked = False
+        self.lost = False
+        self.again = False
+        self.delivered = 0  # these four: see `delivery`
+        self.delivered_at = now
+        self.first_sent_at = now
+        self.app_limited = False
+
+    def split(self, at):
+        """Cut off what begins at *at*, and return it."""
+        rest = Sent(at, self.end, self.sent_at)
+        for name in ("transmissions", "sacked", "lost", "again"):
+            setattr(rest, name, getattr(self, name))
+        for name in ("delivered", "delivered_at", "first_sent_at", "app_limited"):
+            setattr(rest, name, getattr(self, name))
+        self.end = at
+        return rest
+
+
+class Scoreboard:
+    """Records that tile [SND.UNA, SND.NXT) without a gap, and sums over them in sequence numbers (bytes, SYN, FIN)."""
+
+    __slots__ = ("_known", "again", "lost", "records", "sacked", "size")
+
+    def __init__(self):
+        self.records = []
+        self.size = 0
+        self.sacked = 0
+        self.lost = 0  # and not sacked, retransmitted or not
+        self.again = 0  # retransmissions in flight
+        self._known = frozenset()  # the blocks of the last ACK: most of them come again and again
+
+    @property
+    def in_flight(self):
+        """RFC 6675's pipe."""
+        return self.size - self.sacked - self.lost + self.again
+
+    def sent(self, start, end, now):
+        """Something new has left; returns its record."""
+        record = Sent(start, end, now)
+        self.records.append(record)
+        self.size += end - start
+        return record
+
+    def acknowledge(self, una):
+        """Take out what is below *una*; returns those records."""
+        records = self.records
+        count = 0
+        for record in records:
+            if record.end > una:
+                break
+            count += 1
+        if count < len(records) and records[count].start < una:
+            records.insert(count + 1, records[count].split(una))
+            count += 1
+        taken = records[:count]
+        del records[:count]
+        for record in taken:
+            self._forget(record)
+        return taken
+
+    def _forget(self, record):
+        size = record.end - record.start
+        self.size -= size
+        if record.sacked:
+            self.sacked -= size
+        if record.lost:
+            self.lost -= size
+        if record.again:
+            self.again -= size
+
+    def sack(self, blocks):
+        """Mark what lies in *blocks*, pairs within what is in flight; returns the records newly marked."""
+        fresh = []
+        known, self._known = self._known, frozenset(blocks)
+        for block in blocks:
+            if block not in known:
+                self._sack_block(*block, fresh)
+        return fresh
+
+    def _sack_block(self, left, right, fresh):
+        records = self.records
+        at = max(bisect_right(records, left, key=_start) - 1, 0)
+        while at < len(records) and records[at].start < right:
+            record = records[at]
+            at += 1
+            if record.sacked or record.end <= left:
+                continue
+            if record.start < left:
+                records.insert(at, record.split(left))
+                continue
+            if record.end > right:
+                records.insert(at, record.split(right))
+            size = record.end - record.start
+            if record.lost:
+                self.lost -= size
+                record.lost = False
+            if record.again:
+                self.again -= size
+                record.again = False
+            record.sacked = True
+            self.sacked += size
+            fresh.append(record)
+
+    def mark_lost(self, record):
+        """It, or its latest retransmission, is taken to be lost."""
+        size = record.end - record.start
+        if record.again:
+            record.again = False
+            self.again -= size
+        if not record.lost:
+            record.lost = True
+            self.lost += size
+
+    def mark_found(self, record):
+        """It was not lost after all."""
+        if record.lost:
+            record.lost = False
+            self.lost -= record.end - record.start
+        if record.again:
+            record.again = False
+            self.again -= record.end - record.start
+
+    def forget_sacks(self):
+        """The peer has thrown away what it had reported (RFC 2018 §8)."""
+        for record in self.records:
+            record.sacked = False
+        self.sacked = 0
+        self._known = frozenset()
+
+    def resent(self, record, length, now):
+        """The first *length* numbers of a lost record leave again; returns their record."""
+        if record.start + length < record.end:
+            at = self.records.index(record)
+            self.records.insert(at + 1, record.split(record.start + length))
+        if not record.again:
+            record.again = True
+            self.again += length
+        record.transmissions += 1
+        record.sent_at = now
+        return record
+
+    def to_resend(self):
+        """The first record that is lost and not on its way again, or None."""
+        if self.lost > self.again:
+            for record in self.records:
+                if record.lost and not record.again:
+                    return record
+        return None
