@@ -13,6 +13,7 @@ import time
 from random import Random
 
 CHUNK = 1 << 20
+CONGESTION = b"cubic"
 
 
 def stream(size, seed):
@@ -42,6 +43,8 @@ def sink(connection):
 
 
 def source(connection, size, seed):
+    # The host's default may be another than the stack's.
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, CONGESTION)
     start = time.monotonic()
     for piece in stream(size, seed):
         connection.sendall(piece)

@@ -71,9 +71,7 @@ class Rack:
             if record.sacked or (record.lost and not record.again):
                 continue
             if (record.sent_at, record.end) >= (self.sent_at, self.end):
-                if record.sent_at > self.sent_at:
-                    continue
-                break
+                continue  # sent after what was delivered, so nothing is known of it
             remaining = record.sent_at + self.rtt + window - now
             if remaining <= 0:
                 board.mark_lost(record)
@@ -86,7 +84,7 @@ class Rack:
 class Recovery:
     """The state of one sender's repair. ``state`` is Linux's tcp_ca_state; *board* is the `Scoreboard`.
 
-    It decides; the sender sends. ``cwnd`` is the congestion control's except while `RECOVERY` and `CWR`, when PRR has it.
+    It decides; the sender sends. ``cwnd`` is the congestion control's, except in `RECOVERY` and `CWR`: then PRR has it.
     """
 
     __slots__ = (
@@ -169,7 +167,7 @@ class Recovery:
             self._congestion.cwnd = self._congestion.ssthresh
         self.state = OPEN
         self.undo_marker = None
-        self.duplicates = 0
+        self._forget_duplicates()
         self.rack.recovered()
 
     def congestion_echoed(self, una, nxt, now):
@@ -178,6 +176,12 @@ class Recovery:
             self._enter(CWR, una, nxt, now, self._board.in_flight)
             return True
         return False
+
+    def tail_repaired(self, una, nxt, now):
+        """A tail loss probe has repaired a loss that nothing else told of: reduce at once (RFC 8985 §7.4.2)."""
+        if self.state in (OPEN, DISORDER):
+            self._enter(CWR, una, nxt, now, self._board.in_flight)
+            self._leave()
 
     # -- undoing ------------------------------------------------------------------------------------------------------
 
@@ -190,7 +194,7 @@ class Recovery:
         self._frto = False
         self.state = OPEN
         self.undo_marker = None
-        self.duplicates = 0
+        self._forget_duplicates()
 
     def _was_spurious(self, echoed_at):
         if self.undo_marker is None:
@@ -212,10 +216,9 @@ class Recovery:
     def timed_out(self, una, nxt, now, frto):
         """The retransmission timer has expired: all is lost, unless F-RTO shows otherwise."""
         board, congestion = self._board, self._congestion
-        fresh = self.state != LOSS or una > self.high_seq
-        if self.state < RECOVERY or fresh:
-            if self.state not in (CWR, RECOVERY) or una > self.high_seq:
-                congestion.on_timeout(now, board.in_flight)
+        fresh = self.state <= DISORDER or una >= self.high_seq
+        if fresh:
+            congestion.on_timeout(now, board.in_flight)
             self.undo_marker = una
             self.needless = 0
             self.resent_at = None
@@ -228,7 +231,16 @@ class Recovery:
         self._frto = frto and fresh and self.sack_ok
         self.state = LOSS
         self.high_seq = nxt
-        self.duplicates = 0
+        self._forget_duplicates()
+
+    def resegmented(self, nxt):
+        """What is in flight was too large for the path, so it is sent again, and not for congestion (Linux's
+        tcp_simple_retransmit)."""
+        self.state = LOSS
+        self.high_seq = nxt
+        self.undo_marker = None
+        self._frto = False
+        self._forget_duplicates()
 
     def acknowledged(self, una, nxt, now, delivered, advanced, original, duplicate, echoed_at, rtt):
         """An ACK has been entered in the board.
@@ -275,7 +287,7 @@ class Recovery:
         if una >= self.high_seq:
             self.state = OPEN
             self.undo_marker = None
-            self.duplicates = 0
+            self._forget_duplicates()
             self.rack.recovered()
         return False
 
@@ -287,13 +299,18 @@ class Recovery:
             return self.look(nxt, now, rtt)
         if duplicate:
             self.duplicates += 1
+            board.presumed = min(self.duplicates * self._congestion.mss, max(board.size - self._congestion.mss, 0))
             if self.duplicates == DUPLICATES and self.state < RECOVERY and board.records:
                 self._lose_head()
         elif advanced:
-            self.duplicates = 0
+            self._forget_duplicates()
             if self.state == RECOVERY and una < self.high_seq and board.records and not board.lost:
                 self._lose_head()  # a partial ACK (RFC 6582 §3.2 step 5)
         return None
+
+    def _forget_duplicates(self):
+        self.duplicates = 0
+        self._board.presumed = 0
 
     def _lose_head(self):
         board = self._board
@@ -316,5 +333,5 @@ class Recovery:
         wait = self.look(nxt, now, rtt)
         if self._board.lost and self.state < RECOVERY:
             self._enter(RECOVERY, una, nxt, now, self._board.in_flight + self._board.lost)
-            self._reduce(1, True, False)
+            self._reduce(self._congestion.mss, True, False)
         return wait

@@ -16,6 +16,7 @@ class Sent:
         "delivered_at",
         "end",
         "first_sent_at",
+        "fresh",
         "lost",
         "sacked",
         "sent_at",
@@ -29,6 +30,7 @@ class Sent:
         self.sent_at = now
         self.transmissions = 1
         self.sacked = False
+        self.fresh = False  # sacked by the ACK that is being entered
         self.lost = False
         self.again = False
         self.delivered = 0  # these four: see `delivery`
@@ -39,6 +41,7 @@ class Sent:
     def split(self, at):
         """Cut off what begins at *at*, and return it."""
         rest = Sent(at, self.end, self.sent_at)
+        rest.fresh = self.fresh
         for name in ("transmissions", "sacked", "lost", "again"):
             setattr(rest, name, getattr(self, name))
         for name in ("delivered", "delivered_at", "first_sent_at", "app_limited"):
@@ -50,7 +53,7 @@ class Sent:
 class Scoreboard:
     """Records that tile [SND.UNA, SND.NXT) without a gap, and sums over them in sequence numbers (bytes, SYN, FIN)."""
 
-    __slots__ = ("_known", "again", "lost", "records", "sacked", "size")
+    __slots__ = ("_known", "again", "lost", "presumed", "records", "sacked", "size")
 
     def __init__(self):
         self.records = []
@@ -58,12 +61,13 @@ class Scoreboard:
         self.sacked = 0
         self.lost = 0  # and not sacked, retransmitted or not
         self.again = 0  # retransmissions in flight
+        self.presumed = 0  # delivered, as far as duplicate ACKs tell of peers without SACK
         self._known = frozenset()  # the blocks of the last ACK: most of them come again and again
 
     @property
     def in_flight(self):
         """RFC 6675's pipe."""
-        return self.size - self.sacked - self.lost + self.again
+        return self.size - self.sacked - self.lost + self.again - self.presumed
 
     def sent(self, start, end, now):
         """Something new has left; returns its record."""
@@ -128,7 +132,7 @@ class Scoreboard:
             if record.again:
                 self.again -= size
                 record.again = False
-            record.sacked = True
+            record.sacked = record.fresh = True
             self.sacked += size
             fresh.append(record)
 
@@ -161,7 +165,7 @@ class Scoreboard:
     def resent(self, record, length, now):
         """The first *length* numbers of a lost record leave again; returns their record."""
         if record.start + length < record.end:
-            at = self.records.index(record)
+            at = bisect_right(self.records, record.start, key=_start) - 1
             self.records.insert(at + 1, record.split(record.start + length))
         if not record.again:
             record.again = True

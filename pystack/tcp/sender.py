@@ -1,560 +1,581 @@
-"""The sending half of a connection: the owner of SND.*. Values come in, `Transmission`s go out."""
+"""The sending half of a connection: the owner of SND.*. Acknowledgements come in, `Transmission`s go out."""
 
 from pystack import errors
 from pystack.deadlines import NEVER
-from pystack.tcp import congestion, recovery
+from pystack.tcp import congestion, recovery, retransmission
+from pystack.tcp.acknowledgement import Acknowledgement
 from pystack.tcp.delivery import DeliveryRate
 from pystack.tcp.pacing import Pacer
+from pystack.tcp.persist import Persist
 from pystack.tcp.recovery import Recovery
+from pystack.tcp.retransmission import Retransmission
 from pystack.tcp.rtt import RttEstimator
 from pystack.tcp.scoreboard import Scoreboard
 from pystack.tcp.sendbuffer import SendBuffer
+from pystack.tcp.transmission import Transmission
 
 MAX_PAYLOAD = 65_535 - 60 - 40  # bytes of a super-segment: the largest IP packet less all headers and options
-DELAYED_ACK = 0.2  # seconds that a peer may keep an ACK back (RFC 8985 §7.2)
-BLACK_HOLE_TIMEOUTS = 2
-PATH_1280 = 1220  # the payload of 1,280 bytes, the least that IPv6 links carry
-
-
-class Transmission:
-    __slots__ = (
-        "cwr",
-        "fin",
-        "gso_size",
-        "length",
-        "payload",
-        "probe",
-        "push",
-        "retransmission",
-        "seq",
-        "syn",
-        "urgent",
-    )
-
-    def __init__(self, seq, payload=(), length=0):
-        self.seq = seq
-        self.payload = payload
-        self.length = length
-        self.syn = self.fin = self.push = self.cwr = self.retransmission = self.probe = False
-        self.urgent = 0
-        self.gso_size = 0
+FIRST_MSS = 536  # bytes, until the peer's SYN is there
+BLACK_HOLE_TIMEOUTS = 2  # in a row, of full segments
+MSS_OF_1280 = 1220  # payload of 1,280 bytes, which every link of today carries
 
 
 class Sender:
+    """Whoever calls it asks `transmit` afterwards what may leave. Numbers are unbounded ints, sizes bytes.
+
+    ``rtt``, ``congestion``, ``pacer``, ``delivery``, ``board``, ``repair``, ``timers`` and ``persist`` are its parts, to
+    be read by who wants to know (TCP_INFO). ``due_at`` is when `expire` must be called.
+
+    Args:
+        iss: the number of our SYN.
+        settings, config, memory: the connection's `Settings`, `TcpConfig`, `Memory`.
+    """
+
+    __slots__ = (
+        "_config",
+        "_cwr",
+        "_ecn",
+        "_forced",
+        "_granted",
+        "_max_in_flight",
+        "_memory",
+        "_mode",
+        "_pace_at",
+        "_probe",
+        "_pushed",
+        "_send_buffer",
+        "_settings",
+        "_small_end",
+        "_up",
+        "_window_end",
+        "acks",
+        "board",
+        "buffer",
+        "bytes_retransmitted",
+        "bytes_sent",
+        "congestion",
+        "cwnd_limited",
+        "delivery",
+        "due_at",
+        "fin_queued",
+        "fin_seq",
+        "iss",
+        "last_sent_at",
+        "mss",
+        "mtu_reductions",
+        "orphaned",
+        "pacer",
+        "persist",
+        "repair",
+        "rtt",
+        "snd_max_wnd",
+        "snd_nxt",
+        "snd_una",
+        "snd_wl1",
+        "snd_wl2",
+        "snd_wnd",
+        "syn_retransmitted",
+        "timers",
+        "total_retransmissions",
+    )
+
     def __init__(self, iss, settings, config, memory, now):
         self.iss = self.snd_una = self.snd_nxt = iss
         self.snd_wnd = self.snd_wl1 = self.snd_wl2 = self.snd_max_wnd = 0
-        self.mss = 536
+        self.mss = FIRST_MSS
         self.due_at = NEVER
-        self.orphaned = False
-        self.retransmits = 0
-        self.probes = 0
-        self.mtu_reductions = 0
+        self.orphaned = False  # the program has closed its socket
         self.syn_retransmitted = False
-        self.fin_queued = self.fin_sent = False
-        self.fin_seq = None
-        self.bytes_sent = self.bytes_acked = self.bytes_retransmitted = 0
-        self.total_retrans = 0
-        self.dsack_dups = 0
+        self.fin_queued = False
+        self.fin_seq = None  # the number of our FIN, once it is sent
+        self.bytes_sent = self.bytes_retransmitted = 0
+        self.total_retransmissions = 0  # segments
+        self.mtu_reductions = 0
         self.last_sent_at = now
-        self._settings = settings
-        self._config = config
-        self._memory = memory
+        self.cwnd_limited = False
         self.rtt = RttEstimator(config.tcp_rto_min, config.tcp_rto_max)
         self.congestion = congestion.make(settings.congestion, self.mss, config.initial_window * self.mss)
         self.pacer = Pacer()
         self.delivery = DeliveryRate()
         self.board = Scoreboard()
-        self.recovery = Recovery(self.board, self.congestion)
+        self.repair = Recovery(self.board, self.congestion)
+        self.timers = Retransmission(self.board, self.repair, self.rtt, config)
+        self.acks = Acknowledgement(self.board, self.repair, self.rtt, self.delivery)
+        self.persist = Persist(config.tcp_rto_max)
         self.buffer = SendBuffer(iss + 1, memory)
-        self._sndbuf = settings.send_buffer or config.tcp_wmem[1]
-        self._granted = 0
-        self._small_end = iss
-        self._up = None
-        self._rto_at = self._tlp_at = self._rack_at = self._persist_at = self._pace_at = NEVER
-        self._tlp_high = None
-        self._tlp_resent = False
-        self._probe = False
-        self._forced = False
-        self._cwr = False
+        self._settings = settings
+        self._config = config
+        self._memory = memory
+        self._mode = _CLOSED
         self._ecn = False
-        self._opening = False
-        self._stalled_at = None
-        self._established = False
-        self._round_end = iss
+        self._cwr = False  # CWR is due on the next new data
+        self._send_buffer = config.tcp_wmem[1]
+        self._granted = 0  # bytes of room that the program has been told of and not used
+        self._small_end = iss  # the end of the last segment that was not full (Minshall's variant of Nagle)
+        self._pushed = iss  # the end of the last segment with PUSH
+        self._up = None  # SND.UP
+        self._probe = False  # a window probe is due
+        self._forced = False  # one segment may leave whatever cwnd and Nagle say
+        self._pace_at = NEVER
+        self._window_end = iss  # SND.NXT when the most was in flight, for cwnd validation
         self._max_in_flight = 0
-        self._limited = False
 
-    # facts
+    # -- facts --------------------------------------------------------------------------------------------------------
+
     @property
     def syn_acked(self):
         return self.snd_una > self.iss
 
     @property
     def fin_acked(self):
-        return self.fin_sent and self.snd_una > self.fin_seq
+        return self.fin_seq is not None and self.snd_una > self.fin_seq
 
     @property
     def unsent(self):
-        return self.buffer.end - max(self.snd_nxt, self.buffer.start) if not self.fin_sent else 0
+        """Bytes written and never sent."""
+        return max(self.buffer.end - max(self.snd_nxt, self.iss + 1), 0)
 
-    # requests
+    # -- requests -----------------------------------------------------------------------------------------------------
+
     def open(self, now):
-        self._opening = True
+        """SYN is to be sent."""
+        self._mode = _OPENING
 
     def skip_syn(self, now):
-        self.snd_una = self.snd_nxt = self.iss + 1
-        self._round_end = self.snd_nxt
+        """SYN was sent, and acknowledged, before this was made (SYN cookies)."""
+        self.snd_una = self.snd_nxt = self._window_end = self.iss + 1
 
     def established(self, *, mss, window, sack_ok, timestamps_ok, ecn_ok, seq, ack, now):
+        """The peer's SYN, numbered *seq*, has said what it can."""
         self.mss = mss
         self.congestion.set_mss(mss)
-        self.congestion.cwnd = self._config.initial_window * mss
-        self.recovery.sack_ok = sack_ok
+        segments = 1 if self.syn_retransmitted else self._config.initial_window  # RFC 6928 §2, RFC 5681 §3.1
+        self.congestion.cwnd = segments * mss
+        self.repair.sack_ok = sack_ok
         self._ecn = ecn_ok
         self.snd_wnd = self.snd_max_wnd = window
         self.snd_wl1 = seq
         self.snd_wl2 = ack
-        self._established = True
+        if self._mode == _CLOSED:
+            self._mode = _OPEN
 
     def write(self, buffers, urgent=False):
+        """Take over buffers; with *urgent* their last byte is."""
         for buffer in buffers:
             self._granted -= len(buffer)
             self.buffer.append(buffer)
+        self._granted = max(self._granted, 0)
         if urgent:
             self._up = self.buffer.end
 
     def finish(self):
+        """FIN follows what is written."""
         self.fin_queued = True
 
     def take_room(self):
-        if not self._settings.send_buffer:
-            want = min(max(2 * self.congestion.cwnd, self._config.tcp_wmem[1]), self._config.tcp_wmem[2])
-            if want > self._sndbuf and not self._memory.under_pressure:
-                self._sndbuf = want
-        else:
-            self._sndbuf = self._settings.send_buffer
-        room = self._sndbuf - len(self.buffer) - self._granted
-        if room < min(self._sndbuf // 3, 65536) and self._granted + len(self.buffer):
-            return 0
-        if room <= 0:
+        """Bytes that the program may write beyond what it has been told before; in steps worth a wake."""
+        settings = self._settings
+        size = settings.send_buffer
+        if not size:
+            if not self._memory.under_pressure:
+                # Linux's tcp_sndbuf_expand: twice the window, for what is in flight and what follows.
+                wanted = min(2 * self.congestion.cwnd, self._config.tcp_wmem[2])
+                if wanted > self._send_buffer:
+                    self._send_buffer = wanted
+            size = self._send_buffer
+        room = size - len(self.buffer) - self._granted
+        if settings.notsent_lowat:
+            room = min(room, settings.notsent_lowat - self.unsent - self._granted)
+        if room <= 0 or (room < size // 3 and len(self.buffer) + self._granted):
             return 0
         self._granted += room
         return room
 
-    def drop(self):
-        self.buffer.drop()
-        self._rto_at = self._tlp_at = self._rack_at = self._persist_at = self._pace_at = NEVER
-        self.due_at = NEVER
-        self.fin_queued = True
-        self._opening = False
-        self.board = Scoreboard()
-        self._dropped = True
-        self.snd_una = self.snd_nxt
-
-    def set_mss(self, mss, now=None):
+    def set_mss(self, mss, now):
+        """The size of a full segment has changed; what is in flight and too large now is sent again."""
         if mss == self.mss:
             return
         smaller = mss < self.mss
         self.mss = mss
         self.congestion.set_mss(mss)
-        if smaller:
+        if smaller and self.board.records and self._mode == _OPEN:
             for record in self.board.records:
-                if not record.sacked:
+                if not record.sacked and record.end - record.start > mss:
                     self.board.mark_lost(record)
+            self.repair.resegmented(self.snd_nxt)
 
-    # acknowledgement
+    def drop(self):
+        """Let go of everything that is held; nothing is sent any more."""
+        self._mode = _CLOSED
+        self.buffer.drop()
+        self.timers.stop()
+        self.persist.stop()
+        self._pace_at = self.due_at = NEVER
+
+    # -- acknowledgements ---------------------------------------------------------------------------------------------
+
     def on_ack(self, ack, window, seq, sacks, now, *, ece=False, echoed_at=None, has_payload=False):
+        """Take an ACK that is not of the future.
+
+        Args:
+            ack: SEG.ACK; *seq*: SEG.SEQ.
+            window: in bytes.
+            sacks: ``((left, right), ...)``, a D-SACK first if there is one; lies among them are ignored.
+            ece: ECN-Echo, if agreed on.
+            echoed_at: when the timestamp that it echoes was made, if that is known.
+            has_payload: the segment has text, so it is not a duplicate ACK.
+
+        Returns:
+            how many numbers it acknowledges that were not before.
+        """
         una = self.snd_una
-        board, rec = self.board, self.recovery
-        if ack < una:
-            if sacks:
-                self._enter_sacks(ack, sacks, now, echoed_at)
-            return 0
-        window_changed = window != self.snd_wnd
+        changed = False
+        if ack >= una:
+            changed = self._take_window(ack, window, seq)
+            self.persist.answered()
+            if ack == una and not sacks and not self.board.records:
+                self._arm()
+                return 0
+        newly = max(ack - una, 0)
+        if newly:
+            self.snd_una = ack
+            self.buffer.release(min(ack, self.buffer.end))
+        duplicate = not newly and not has_payload and not changed and ack == una
+        acks = self.acks
+        wait = acks.enter(self, ack, sacks, newly, duplicate, echoed_at, now)
+        if ece and self.repair.congestion_echoed(self.snd_una, self.snd_nxt, now):
+            acks.reduced = True
+        if acks.reduced and self._ecn:
+            self._cwr = True
+        if acks.delivered and self._may_grow():
+            self.congestion.on_ack(acks.sample(now))
+        if self.timers.acknowledged(
+            self.snd_una, acks.delivered, newly > 0, acks.duplicate_reported, wait, self.mss, now
+        ):
+            self.repair.tail_repaired(self.snd_una, self.snd_nxt, now)
+        self._arm()
+        return newly
+
+    def _take_window(self, ack, window, seq):
+        """RFC 9293 §3.10.7.4: the window of a segment that is not older than the last that had one."""
         if self.snd_wl1 < seq or (self.snd_wl1 == seq and self.snd_wl2 <= ack):
+            changed = window != self.snd_wnd
+            if changed and not self.snd_wnd:
+                self.persist.stop()
             self.snd_wnd = window
             self.snd_wl1 = seq
             self.snd_wl2 = ack
             if window > self.snd_max_wnd:
                 self.snd_max_wnd = window
-        if self.probes:
-            self.probes = 0
-            self._stalled_at = None
-        newly = ack - una
-        if not newly and not sacks and not board.records:
-            self._arm(now)
-            return 0
-        prior_in_flight = board.in_flight
-        lost_before = board.lost
-        delivered = 0
-        original = False
-        sample = None
-        ambiguous = False
-        min_rtt = self.rtt.min_rtt
-        if newly:
-            self.snd_una = ack
-            self.bytes_acked += newly
-            if ack > self.iss + 1 or una > self.iss:
-                self.buffer.release(min(ack, self.buffer.end))
-            for record in board.acknowledge(ack):
-                if not record.sacked:
-                    delivered += record.end - record.start
-                    rec.rack.delivered(record, min_rtt, now, echoed_at)
-                    if record.transmissions == 1:
-                        sample = now - record.sent_at
-                        if record.end <= rec.high_seq:
-                            original = True
-                    else:
-                        ambiguous = True
-                    self.delivery.sample(record, now)
-            self.retransmits = 0
-            self._stalled_at = None
-        if sacks:
-            more, orig, sack_sample = self._enter_sacks(ack, sacks, now, echoed_at)
-            delivered += more
-            original |= orig
-            if sample is None and not newly:
-                sample = sack_sample
-        if ambiguous:
-            sample = None
-            if echoed_at is not None and newly:
-                sample = max(now - echoed_at, 0.0)
-        if sample is not None:
-            self.rtt.sample(sample, now)
-        elif newly:
-            self.rtt.reset_backoff()
-        if ece and rec.congestion_echoed(ack, self.snd_nxt, now):
-            self._cwr = True
-        duplicate = (
-            not newly
-            and not has_payload
-            and not window_changed
-            and ack == una
-            and bool(board.records)
-            and not rec.sack_ok
-        )
-        round_start = ack >= self._round_end
-        if round_start:
-            self._round_end = self.snd_nxt
-        wait = rec.acknowledged(
-            ack, self.snd_nxt, now, delivered, bool(newly), original, duplicate, echoed_at, self.rtt
-        )
-        self._rack_at = NEVER if wait is None else now + wait
-        if rec.state in (recovery.OPEN, recovery.DISORDER, recovery.LOSS) and delivered and self._limited:
-            self.congestion.on_ack(
-                congestion.Ack(now, delivered, sample, self.rtt.min_rtt, self.rtt.srtt, prior_in_flight, round_start)
-            )
-        if self._tlp_high is not None and ack >= self._tlp_high:
-            if self._tlp_resent and ack > self._tlp_high:
-                pass
-            self._tlp_high = None
-        if newly or delivered:
-            self._arm_loss_timer(now)
-        self._arm(now)
-        return newly
+            return changed
+        return False
 
-    def _enter_sacks(self, ack, sacks, now, echoed_at):
-        board, rec = self.board, self.recovery
-        una, nxt = self.snd_una, self.snd_nxt
-        left, right = sacks[0]
-        if left < right and (right <= ack or (len(sacks) > 1 and sacks[1][0] <= left and right <= sacks[1][1])):
-            if left >= una - self.snd_max_wnd:
-                self.dsack_dups += 1
-                rec.duplicate_reported(left, una, nxt, max((right - left) // self.mss, 1))
-            sacks = sacks[1:]
-        good = [(l, r) for l, r in sacks if una < l < r <= nxt]
-        delivered, original, sample = 0, False, None
-        if good:
-            for record in board.sack(good):
-                delivered += record.end - record.start
-                rec.rack.delivered(record, self.rtt.min_rtt, now, echoed_at)
-                if record.transmissions == 1:
-                    sample = now - record.sent_at
-                    if record.end <= rec.high_seq:
-                        original = True
-                self.delivery.sample(record, now)
-        return delivered, original, sample
+    def _may_grow(self):
+        """Whether the window was used, so that its growth means something (RFC 7661, Linux's is_cwnd_limited)."""
+        if self.repair.state in (recovery.CWR, recovery.RECOVERY):
+            return False
+        control = self.congestion
+        if control.in_slow_start:
+            return control.cwnd < 2 * self._max_in_flight
+        return self.cwnd_limited
 
-    # timers
-    def _arm_loss_timer(self, now):
-        if self.board.records:
-            self._rto_at = now + self.rtt.rto
-            self._arm_tlp(now)
-        else:
-            self._rto_at = self._tlp_at = NEVER
-
-    def _arm_tlp(self, now):
-        self._tlp_at = NEVER
-        if (
-            not self.recovery.sack_ok
-            or self.recovery.state > recovery.DISORDER
-            or self._tlp_high is not None
-            or self.board.sacked
-            or not self.rtt.srtt
-            or not self.syn_acked
-        ):
-            return
-        pto = 2 * self.rtt.srtt
-        if self.board.size <= self.mss:
-            pto += DELAYED_ACK
-        else:
-            pto += 0.002
-        if now + pto < self._rto_at:
-            self._tlp_at = now + pto
-
-    def _arm(self, now):
-        if self._rto_at == NEVER and self.board.records:
-            self._rto_at = now + self.rtt.rto
-        if self.board.records or not (self.unsent or (self.fin_queued and not self.fin_sent)) or not self.syn_acked:
-            self._persist_at = NEVER
-        self.due_at = min(self._rto_at, self._tlp_at, self._rack_at, self._persist_at, self._pace_at)
-
-    def next_deadline(self):
-        return None if self.due_at == NEVER else self.due_at
+    # -- time ---------------------------------------------------------------------------------------------------------
 
     def expire(self, now):
-        if self._rack_at <= now:
-            wait = self.recovery.reordering_timer(self.snd_una, self.snd_nxt, now, self.rtt)
-            self._rack_at = NEVER if wait is None else now + wait
+        """Do what is due. Returns None, or the cause for which the connection is given up."""
         if self._pace_at <= now:
             self._pace_at = NEVER
         cause = None
-        if self._tlp_at <= now:
-            self._tlp_at = NEVER
-            self._tail_probe(now)
-        elif self._rto_at <= now:
-            cause = self._time_out(now)
-        if self._persist_at <= now:
-            cause = self._persist(now)
-        self._arm(now)
+        if self.timers.due_at <= now:
+            verdict = self.timers.expire(self.snd_una, self.snd_nxt, now)
+            if verdict == retransmission.PROBE:
+                self._probe_tail(now)
+            elif verdict == retransmission.TIMEOUT:
+                cause = self._time_out(now)
+        if cause is None and self.persist.due_at <= now:
+            cause = self._probe_window(now)
+        self._arm()
         return cause
 
-    def _tail_probe(self, now):
-        self._tlp_high = self.snd_nxt
-        self._tlp_resent = False
-        if self.unsent and self.snd_una + self.snd_wnd - self.snd_nxt >= min(self.mss, self.unsent):
-            self._forced = True
-            return
+    def _probe_tail(self, now):
+        """RFC 8985 §7.3: new data if there is some and it may be sent, else the last segment again."""
         records = self.board.records
-        if not records:
-            return
-        last = records[-1]
-        if last.sacked:
-            return
-        if last.end - last.start > self.mss:
-            records.append(last.split(last.end - self.mss))
-            last = records[-1]
-        self._tlp_resent = True
-        self.board.mark_lost(last)
-        self._forced = True
+        room = self.snd_una + self.snd_wnd - self.snd_nxt
+        if self.unsent and room >= min(self.mss, self.unsent):
+            self.timers.probing(self.snd_nxt, False)
+            self._forced = True
+        elif records and not records[-1].sacked:
+            if records[-1].end - records[-1].start > self.mss:
+                records.append(records[-1].split(records[-1].end - self.mss))
+            self.board.mark_lost(records[-1])
+            self.timers.probing(self.snd_nxt, True)
+            self._forced = True
 
     def _time_out(self, now):
-        if not self.board.records:
-            self._rto_at = NEVER
-            return None
-        cause = self._gives_up(now)
-        if cause:
-            return cause
-        self.retransmits += 1
+        if self._gives_up(now):
+            return errors.TIMED_OUT
         if not self.syn_acked:
             self.syn_retransmitted = True
             self.board.mark_lost(self.board.records[0])
         else:
-            full = self.board.records[0].end - self.board.records[0].start > PATH_1280
-            if self.retransmits >= BLACK_HOLE_TIMEOUTS and self._config.tcp_mtu_probing and full:
-                self._black_hole()
-            self.recovery.timed_out(self.snd_una, self.snd_nxt, now, self._config.tcp_frto)
-        self.rtt.backoff()
-        self._tlp_high = None
-        self._rack_at = NEVER
-        self._rto_at = now + self.rtt.rto
+            if self.timers.timeouts >= BLACK_HOLE_TIMEOUTS and self._config.tcp_mtu_probing:
+                self._suspect_black_hole(now)
+            self.repair.timed_out(self.snd_una, self.snd_nxt, now, self._config.tcp_frto)
+            self._cwr = self._ecn
+        self.timers.timed_out(now)
         return None
 
-    def _black_hole(self):
-        for mss in (PATH_1280, self._config.tcp_base_mss):
-            if mss < self.mss:
-                break
-        else:
-            mss = max(self.mss // 2, self._config.tcp_min_snd_mss)
-        self.mtu_reductions += 1
-        self.set_mss(mss)
+    def _suspect_black_hole(self, now):
+        """Full segments vanish and no router says why: try smaller ones (RFC 4821 §7.7, Linux's tcp_mtu_probing)."""
+        head = self.board.records[0]
+        for mss in (MSS_OF_1280, self._config.tcp_base_mss, self.mss // 2):
+            if self._config.tcp_min_snd_mss <= mss < self.mss and head.end - head.start > mss:
+                self.mtu_reductions += 1
+                self.set_mss(mss, now)
+                return
 
     def _gives_up(self, now):
+        """RFC 9293 §3.8.3 (R2), by Linux's rules: a number of tries for a SYN, a time for the rest."""
+        config, timers = self._config, self.timers
+        user_timeout = self._settings.user_timeout
+        stalled_at = timers.stalled_at
+        if user_timeout:
+            start = self.board.records[0].first_sent_at if stalled_at is None else stalled_at
+            return now - start >= user_timeout
         if not self.syn_acked:
-            limit = self._config.tcp_synack_retries if self._established else self._settings.syn_retries
-            return errors.TIMED_OUT if self.retransmits >= limit else None
-        if self._stalled_at is None:
-            self._stalled_at = self.board.records[0].sent_at if self.board.records else now
-        if self._settings.user_timeout:
-            over = now - self._stalled_at >= self._settings.user_timeout
-        else:
-            over = self.retransmits >= (self._config.tcp_orphan_retries if self.orphaned else self._config.tcp_retries2)
-        return errors.TIMED_OUT if over else None
+            active = self._mode == _OPENING or not self.snd_wl1
+            return timers.timeouts >= (self._settings.syn_retries if active else config.tcp_synack_retries)
+        retries = config.tcp_orphan_retries if self.orphaned else config.tcp_retries2
+        return stalled_at is not None and now - stalled_at >= timers.patience(retries)
 
-    def _persist(self, now):
-        if self._stalled_at is None:
-            self._stalled_at = now
-        if self._settings.user_timeout and now - self._stalled_at >= self._settings.user_timeout:
+    def _probe_window(self, now):
+        persist, config = self.persist, self._config
+        user_timeout = self._settings.user_timeout
+        if user_timeout and persist.since is not None and now - persist.since >= user_timeout:
             return errors.TIMED_OUT
-        if self.orphaned and self.probes >= self._config.tcp_orphan_retries:
+        if persist.probes >= (config.tcp_orphan_retries if self.orphaned else config.tcp_retries2):
             return errors.TIMED_OUT
-        self.probes += 1
+        persist.probed(self.rtt.rto, now)
         if self.snd_wnd:
-            self._forced = True
+            self._forced = True  # a window too small to be worth it is filled now (RFC 9293 SHLD-30)
         else:
             self._probe = True
-        self._persist_at = now + min(self.rtt.rto * (1 << min(self.probes, 20)), self._config.tcp_rto_max)
         return None
 
-    # transmission
+    def _arm(self):
+        self.due_at = min(self.timers.due_at, self.persist.due_at, self._pace_at)
+
+    # -- transmission -------------------------------------------------------------------------------------------------
+
     def transmit(self, now):
+        """What may leave now, a list of `Transmission`: it is taken to be sent."""
         out = []
-        if self._opening:
-            self._opening = False
-            self._put(out, self._record(self.iss, self.iss + 1, now), now, syn=True)
-            self.snd_nxt = self.iss + 1
-            self._round_end = self.snd_nxt
-        elif not self.syn_acked:
-            record = self.board.to_resend()
-            if record is not None:
-                self.board.resent(record, 1, now)
-                t = Transmission(self.iss)
-                t.syn = t.retransmission = True
-                out.append(t)
-        if not self.syn_acked or not self._established:
-            self._arm(now)
+        if self._mode == _OPEN and self.syn_acked:
+            self._transmit(out, now)
+        elif self._mode == _OPENING:
+            self._transmit_syn(out, now)
+        else:
             return out
-        if self._probe:
-            self._probe = False
-            t = Transmission(self.snd_una - 1)
-            t.probe = True
-            out.append(t)
-        self._resend(out, now)
-        self._send_new(out, now)
-        self._forced = False
         if out:
             self.last_sent_at = now
-            if self._rto_at == NEVER and self.board.records:
-                self._rto_at = now + self.rtt.rto
-            if self._tlp_at == NEVER:
-                self._arm_tlp(now)
-        if not self.board.records and self._persist_at == NEVER:
-            if self.unsent or (self.fin_queued and not self.fin_sent):
-                self._persist_at = now + self.rtt.rto
-        self._arm(now)
+            self.timers.sent(self.mss, now)
+        if self.board.records:
+            self.persist.due_at = NEVER
+        elif self._has_more() and self._pace_at == NEVER and self._mode == _OPEN:
+            self.persist.start(self.rtt.rto, now)
+        self._arm()
         return out
 
-    def _record(self, start, end, now):
-        record = self.board.sent(start, end, now)
-        self.delivery.sent(record, now)
-        return record
+    def _has_more(self):
+        return self.unsent or (self.fin_queued and self.fin_seq is None)
+
+    def _transmit_syn(self, out, now):
+        """SYN, first and again."""
+        if self.syn_acked:
+            self._mode = _OPEN
+            self._after_syn()
+            self._transmit(out, now)
+            return
+        if self.snd_nxt == self.iss:
+            self.snd_nxt = self._window_end = self.iss + 1
+            self.delivery.sent(self.board.sent(self.iss, self.snd_nxt, now), now)
+        else:
+            record = self.board.to_resend()
+            if record is None:
+                return
+            self.board.resent(record, 1, now)
+            self.total_retransmissions += 1
+        transmission = Transmission(self.iss)
+        transmission.syn = True
+        transmission.retransmission = self.syn_retransmitted
+        out.append(transmission)
+
+    def _after_syn(self):
+        if self.syn_retransmitted and not self.rtt.srtt:
+            self.rtt.after_syn_timeout()
+
+    def _transmit(self, out, now):
+        if self._probe:
+            # As Linux: an old number, so that the peer must answer, and nothing for it to keep.
+            self._probe = False
+            out.append(Transmission(self.snd_una - 1))
+        paced = self._config.tcp_pacing or self._settings.max_pacing_rate
+        if paced:
+            if self.pacer.ready_at > now and not self._forced:
+                self._pace_at = self.pacer.ready_at
+                return
+        self._pace_at = NEVER
+        if self._retransmit(out, now):
+            self._transmit_new(out, now)
+        self._forced = False
+        if paced and out:
+            config, control = self._config, self.congestion
+            self.pacer.update(
+                control.cwnd, self.rtt.srtt, control.in_slow_start, config, self._settings.max_pacing_rate
+            )
+            self.pacer.sent(sum(each.length for each in out), now)
 
     def _quota(self):
+        """Bytes that cwnd leaves."""
         return self.congestion.cwnd - self.board.in_flight
 
-    def _resend(self, out, now):
+    def _burst(self):
+        """The most that leaves at once, a multiple of the segment size."""
+        most = MAX_PAYLOAD
+        if self.pacer.rate and (self._config.tcp_pacing or self._settings.max_pacing_rate):
+            most = min(most, max(int(self.pacer.rate / 1000), 2 * self.mss))  # a millisecond's worth, as Linux
+        return max(most // self.mss, 1) * self.mss
+
+    def _retransmit(self, out, now):
+        """Send again what is lost; False if cwnd does not allow all of it."""
         board = self.board
         while (record := board.to_resend()) is not None:
-            quota = self._quota()
             size = record.end - record.start
-            room = min(size, MAX_PAYLOAD // self.mss * self.mss)
-            if quota < min(size, self.mss) and not self._forced:
-                self._limited = True
-                break
-            if room > quota and not (self._forced and room <= self.mss):
-                room = max(quota // self.mss, 1) * self.mss
-            length = min(size, room)
+            quota = self._quota()
+            room = self.snd_una + self.snd_wnd - record.start
+            if room <= 0 and record.start != self.snd_una:
+                return False  # the peer has taken its window back (RFC 9293 SHLD-17)
+            if self._forced:
+                quota = self.mss
+            elif quota < min(size, self.mss):
+                return False
+            length = min(size, max(quota // self.mss, 1) * self.mss, self._burst())
+            if length > self.mss and length > room > 0:
+                length = max(room // self.mss, 1) * self.mss
+            self._forced = False
             record = board.resent(record, length, now)
             self.delivery.sent(record, now)
-            self.recovery.sent(length, True, now)
-            self._put(out, record, now, again=True)
-            self._forced = False
+            self.repair.sent(length, True, now)
+            self._put(out, record, True)
+        return True
 
-    def _send_new(self, out, now):
-        buffer = self.buffer
-        while True:
-            start = self.snd_nxt
-            available = buffer.end - start if not self.fin_sent else 0
-            fin = self.fin_queued and not self.fin_sent
-            if available <= 0 and not fin:
+    def _transmit_new(self, out, now):
+        """Send what was never sent, as far as windows, Nagle and silly window avoidance let it."""
+        buffer, mss = self.buffer, self.mss
+        self.cwnd_limited = False
+        if not self.board.records and self._has_more():
+            self._restart_after_idle(now)
+        while self.fin_seq is None:
+            start = max(self.snd_nxt, self.iss + 1)
+            available = buffer.end - start
+            if not available and not self.fin_queued:
                 self.delivery.app_limited = True
                 break
-            window = self.snd_una + self.snd_wnd - start
+            room = self.snd_una + self.snd_wnd - start
             quota = self._quota()
-            if not self._forced and quota < min(self.mss, max(available, 1)):
-                self._limited = True
+            if self._forced:
+                quota = mss
+            elif quota < min(mss, max(available, 1)):
+                self.cwnd_limited = True
                 break
-            if available <= 0:
-                if window < 1 and self.board.records:
-                    break
-                if window < 1 and not self._forced:
-                    break
-                self._emit(out, start, 0, True, now)
+            length = self._size(start, available, room, quota)
+            if length < 0:
                 break
-            if window <= 0:
+            fin = self.fin_queued and length == available and (length < room or not self.board.records)
+            if not length and not fin:
                 break
-            length = min(available, window, MAX_PAYLOAD // self.mss * self.mss)
-            if not self._forced:
-                length = min(length, max(quota, self.mss))
-            if length > self.mss and length < available:
-                length -= length % self.mss
-            elif length > self.mss and length % self.mss and not self._may_send_small(start, available):
-                length -= length % self.mss
-            if length < self.mss and not self._forced:
-                if length < available:
-                    if length < self.snd_max_wnd // 2:
-                        break
-                elif not self._may_send_small(start, available) and not fin:
-                    break
-            if self._forced and length > self.mss:
-                length = self.mss
             self._forced = False
-            self._emit(out, start, length, fin and length == available and window > length, now)
-            if self.board.size > self._max_in_flight:
-                self._max_in_flight = self.board.size
+            self._send_new(out, start, length, fin, now)
+        in_flight = self.board.in_flight
+        if self.snd_una >= self._window_end or self.cwnd_limited or in_flight > self._max_in_flight:
+            self._max_in_flight = in_flight
+            self._window_end = self.snd_nxt
 
-    def _may_send_small(self, start, available):
+    def _size(self, start, available, room, quota):
+        """Bytes of payload that may leave now in one piece; -1 if nothing may, not even a bare FIN."""
+        mss = self.mss
+        if not available:
+            return 0 if room > 0 or not self.board.records else -1
+        length = min(available, room, max(quota, mss), self._burst())
+        if length <= 0:
+            return -1
+        if length >= mss:
+            rest = length % mss
+            if rest and (length < available or not self._may_send_small(start)):
+                length -= rest
+            return length
+        if self._forced or (length == available and self._may_send_small(start)):
+            return length
+        # RFC 9293 §3.8.6.2.1: less than a full segment only if it is half of all the window that there ever was.
+        return length if length < available and length >= self.snd_max_wnd // 2 and not self._settings.cork else -1
+
+    def _may_send_small(self, start):
+        """Whether a segment that is not full, the last of what there is, may leave: Nagle's algorithm (RFC 9293
+        §3.7.4) in Minshall's variant, as Linux: not while another such is in flight."""
+        if self.fin_queued:
+            return True
         if self._settings.cork:
             return False
-        if self._settings.nodelay or (self._up is not None and self._up > start):
-            return True
-        return self._small_end <= self.snd_una
+        return self._settings.nodelay or self._small_end <= self.snd_una or (self._up or 0) > start
 
-    def _emit(self, out, start, length, fin, now):
+    def _restart_after_idle(self, now):
+        """RFC 5681 §4.1: after an idle time the old window means nothing."""
+        idle = now - self.last_sent_at
+        if self._config.tcp_slow_start_after_idle and idle > self.rtt.rto:
+            self.congestion.on_idle(now, idle, self.rtt.rto)
+
+    def _send_new(self, out, start, length, fin, now):
         end = start + length + fin
-        record = self._record(start, end, now)
+        record = self.board.sent(start, end, now)
+        self.delivery.sent(record, now)
         self.snd_nxt = end
         if fin:
-            self.fin_sent = True
             self.fin_seq = end - 1
         if length % self.mss:
             self._small_end = end
         self.bytes_sent += length
-        self.recovery.sent(end - start, False, now)
-        self._limited = self._quota() < self.mss or (self._limited and self.congestion.in_slow_start)
-        self._put(out, record, now)
+        self.repair.sent(end - start, False, now)
+        self._put(out, record, False)
 
-    def _put(self, out, record, now, syn=False, again=False):
-        if syn:
-            t = Transmission(record.start)
-            t.syn = True
-            out.append(t)
-            return
-        fin = self.fin_sent and record.end == self.fin_seq + 1
-        length = record.end - record.start - fin
-        t = Transmission(record.start, self.buffer.view(record.start, length), length)
-        t.fin = fin
-        t.push = length > 0 and record.start + length == self.buffer.end
-        t.retransmission = again
+    def _put(self, out, record, again):
+        start = record.start
+        fin = self.fin_seq is not None and record.end == self.fin_seq + 1
+        length = record.end - start - fin
+        transmission = Transmission(start, self.buffer.view(start, length), length)
+        transmission.fin = fin
         if length > self.mss:
-            t.gso_size = self.mss
-        if self._up is not None and self._up > record.start:
-            t.urgent = min(self._up - record.start, 0xFFFF)
+            transmission.gso_size = self.mss
+        # PUSH (RFC 9293 MUST-60): at the end of what there is, and as Linux from time to time before it.
+        if length and (start + length == self.buffer.end or start + length - self._pushed > self.snd_max_wnd // 2):
+            transmission.push = True
+            self._pushed = max(self._pushed, start + length)
+        if self._up is not None:
+            self._mark_urgent(transmission, start)
         if again:
-            self.total_retrans += 1
+            transmission.retransmission = True
+            self.total_retransmissions += max(-(-length // self.mss), 1)
             self.bytes_retransmitted += length
         elif self._cwr and length:
-            t.cwr = True
+            transmission.cwr = True
             self._cwr = False
-        out.append(t)
+        out.append(transmission)
+
+    def _mark_urgent(self, transmission, start):
+        """RFC 9293 §3.8.5, with Linux's pointer: to the byte behind the urgent one."""
+        if self._up <= self.snd_una:
+            self._up = None
+        elif self._up > start:
+            transmission.urgent = min(self._up - start, 0xFFFF)
+
+
+_CLOSED, _OPENING, _OPEN = range(3)
