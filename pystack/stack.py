@@ -345,6 +345,19 @@ class Stack:
         bugs = self._supervisor.failures + layers.cores["tcp"].counts["bugs"]
         return {**stats.snapshot(parts), "stack": {"bugs": bugs}}
 
+    def connections(self):
+        """The TCP sockets: a list of ``(local, remote or None, state)``, as "10.77.0.2:80" and "ESTABLISHED"."""
+        self._check_started()
+        return [
+            (_endpoint(local), _endpoint(remote) if remote else None, state)
+            for local, remote, state, _ in self._layers.cores["tcp"].connections()
+        ]
+
+    def held(self):
+        """What TCP holds now: ``{"connections": 2, "memory": 4096, ...}`` (`tcp.layer.TcpLayer.held`)."""
+        self._check_started()
+        return self._layers.cores["tcp"].held()
+
     def neighbors(self):
         """The neighbour tables: a list of ``(interface, address, MAC or None, state)``, all text."""
         self._check_started()
@@ -476,6 +489,11 @@ def _check_assignable(address, loopback):
         why = "is its network's own, or its broadcast's"
     if why is not None:
         raise StackError(f"Stack: address {address} {why}")
+
+
+def _endpoint(endpoint):
+    address, port = endpoint
+    return f"{text(address)}:{port}"
 
 
 def _parse(kind, value, what):

@@ -1,19 +1,21 @@
 """The kernel's side of a transfer: run as a process in a namespace, it prints one line of JSON when it is done.
 
-    python peer.py sink HOST PORT          connect, read to the end: bytes, sha256, seconds from the first byte
-    python peer.py source HOST PORT SIZE SEED   connect, send, and wait for the other side to end
-    python peer.py serve PORT TURN SIZE SEED    the same for one accepted connection; TURN is sink or source
+python peer.py sink HOST PORT          connect, read to the end: bytes, sha256, seconds from the first byte
+python peer.py source HOST PORT SIZE SEED   connect, send, and wait for the other side to end
+python peer.py serve PORT TURN SIZE SEED    the same for one accepted connection; TURN is sink or source
+python peer.py many HOST PORT COUNT         so many connections at once, a message there and back on each
+python peer.py sequence HOST PORT COUNT     the same, one after another
 """
 
 import hashlib
 import json
+import os
 import socket
 import sys
 import time
 from random import Random
 
 CHUNK = 1 << 20
-CONGESTION = b"cubic"
 
 
 def stream(size, seed):
@@ -43,8 +45,8 @@ def sink(connection):
 
 
 def source(connection, size, seed):
-    # The host's default may be another than the stack's.
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, CONGESTION)
+    if "PEER_CONGESTION" in os.environ:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, os.environ["PEER_CONGESTION"].encode())
     start = time.monotonic()
     for piece in stream(size, seed):
         connection.sendall(piece)
@@ -54,7 +56,30 @@ def source(connection, size, seed):
     return {"size": size, "sha256": digest_of(size, seed), "seconds": time.monotonic() - start}
 
 
+def many(host, port, count):
+    connections = [socket.create_connection((host, port)) for _ in range(count)]
+    for number, connection in enumerate(connections):
+        connection.sendall(number.to_bytes(4, "big"))
+    answers = [connection.recv(4) for connection in connections]
+    for connection in connections:
+        connection.close()
+    return {"right": answers == [number.to_bytes(4, "big") for number in range(count)]}
+
+
+def sequence(host, port, count):
+    right = 0
+    for number in range(count):
+        with socket.create_connection((host, port)) as connection:
+            connection.sendall(number.to_bytes(4, "big"))
+            right += connection.recv(4) == number.to_bytes(4, "big")
+    return {"right": right}
+
+
 def main(role, *arguments):
+    if role in ("many", "sequence"):
+        host, port, number = arguments
+        print(json.dumps({"many": many, "sequence": sequence}[role](host, int(port), int(number))), flush=True)
+        return
     if role == "serve":
         port, role, *arguments = arguments
         with socket.create_server(("", int(port))) as listener:

@@ -12,6 +12,7 @@ class Acknowledgement:
     Attributes:
         delivered: bytes (numbers) reported for the first time.
         duplicate_reported: it had a D-SACK.
+        largest: bytes of the largest segment ever delivered.
         reduced: it began a reduction of the window.
         acked_total, sacked_total, duplicates_total: bytes acknowledged and D-SACKs, ever.
     """
@@ -30,6 +31,7 @@ class Acknowledgement:
         "delivered",
         "duplicate_reported",
         "duplicates_total",
+        "largest",
         "reduced",
     )
 
@@ -48,6 +50,7 @@ class Acknowledgement:
         self.reduced = False
         self.acked_total = 0
         self.duplicates_total = 0
+        self.largest = 0
 
     def enter(self, snd, ack, sacks, newly, duplicate, echoed_at, now):
         """Take an ACK of *ack* with *sacks*; *snd* has SND.UNA (already moved), SND.NXT and the like to read.
@@ -67,7 +70,7 @@ class Acknowledgement:
             self._round_start = una >= self._round_end
             if self._round_start:
                 self._round_end = nxt
-            measured, again = self._take(board.acknowledge(una), echoed_at, now)
+            measured, again = self._take(board.acknowledge(una), snd.mss, echoed_at, now)
         else:
             self._round_start = False
         if sacks:
@@ -75,7 +78,7 @@ class Acknowledgement:
                 sacks = self._without_duplicate(snd, ack, sacks)
             blocks = [block for block in sacks if una < block[0] < block[1] <= nxt]
             if blocks and repair.sack_ok:
-                sacked, _ = self._take(board.sack(blocks), echoed_at, now)
+                sacked, _ = self._take(board.sack(blocks), snd.mss, echoed_at, now)
                 if measured is None and not again:
                     measured = sacked
         self._measure(measured, again, newly, echoed_at, now)
@@ -101,7 +104,7 @@ class Acknowledgement:
         rtt = self._rtt
         return Ack(now, self.delivered, self._measured, rtt.min_rtt, rtt.srtt, self._in_flight, self._round_start)
 
-    def _take(self, records, echoed_at, now):
+    def _take(self, records, mss, echoed_at, now):
         """Records are delivered: (the round trip of the last sent only once or None, whether one was sent again)."""
         measured, again = None, False
         rack, min_rtt, high_seq = self._repair.rack, self._rtt.min_rtt, self._repair.high_seq
@@ -109,7 +112,10 @@ class Acknowledgement:
             if record.sacked and not record.fresh:
                 continue
             record.fresh = False
-            self.delivered += record.end - record.start
+            size = record.end - record.start
+            self.delivered += size
+            if size > self.largest:
+                self.largest = max(self.largest, min(size, mss))
             rack.delivered(record, min_rtt, now, echoed_at)
             self._delivery.sample(record, now)
             if record.transmissions > 1:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from pystack.tcp.terms import HEADERS
+
 
 @dataclass(slots=True)
 class TcpInfo:
@@ -59,5 +61,68 @@ class TcpInfo:
 
 
 def describe(connection, now):
-    """The TcpInfo of a `connection.Connection`."""
-    raise NotImplementedError
+    """The TcpInfo of a `connection.Connection`; before the peer's SYN what is the receiver's is 0."""
+    sender, receiver, terms, output = connection.sender, connection.receiver, connection.terms, connection.output
+    board, rtt, control = sender.board, sender.rtt, sender.congestion
+    return TcpInfo(
+        state=connection.state,
+        retransmits=sender.timers.timeouts,
+        probes=sender.persist.probes or connection.keepalive.probes,
+        backoff=rtt.backoff_shift,
+        timestamps=terms.timestamps,
+        sack=terms.sack,
+        ecn=terms.ecn,
+        snd_wscale=terms.peer_window_scale,
+        rcv_wscale=terms.window_scale,
+        rto=rtt.rto,
+        snd_mss=sender.mss,
+        advmss=terms.advertised_mss(),
+        pmtu=terms.path_mss + HEADERS[len(connection.remote[0])],
+        unacked=board.size,
+        sacked=board.sacked,
+        lost=board.lost,
+        retrans=board.again,
+        last_data_sent=now - sender.last_sent_at,
+        last_data_recv=now - connection.data_received_at,
+        rtt=rtt.srtt,
+        rttvar=rtt.rttvar,
+        min_rtt=rtt.min_rtt if rtt.srtt else 0.0,
+        snd_ssthresh=control.ssthresh,
+        snd_cwnd=control.cwnd,
+        snd_wnd=sender.snd_wnd,
+        reordering=sender.repair.rack.reordering_seen,
+        total_retrans=sender.total_retransmissions,
+        pacing_rate=sender.pacer.rate,
+        max_pacing_rate=connection.settings.max_pacing_rate,
+        delivery_rate=sender.delivery.rate,
+        delivery_rate_app_limited=sender.delivery.rate_app_limited,
+        bytes_acked=sender.acks.acked_total,
+        bytes_sent=sender.bytes_sent,
+        bytes_retrans=sender.bytes_retransmitted,
+        segs_out=output.segments,
+        segs_in=connection.segments_in,
+        data_segs_out=output.data_segments,
+        data_segs_in=connection.data_segments_in,
+        notsent_bytes=sender.unsent,
+        dsack_dups=sender.acks.duplicates_total,
+        congestion=control.name,
+        ca_state=sender.repair.state,
+        **_describe_receiver(receiver),
+    )
+
+
+def _describe_receiver(receiver):
+    if receiver is None:
+        return dict.fromkeys(
+            ("ato", "rcv_mss", "rcv_ssthresh", "rcv_rtt", "rcv_wnd", "rcv_space", "bytes_received"), 0
+        )
+    rtt = receiver.tune.rtt
+    return {
+        "ato": receiver.acks.ato,
+        "rcv_mss": receiver.acks.rcv_mss,
+        "rcv_ssthresh": receiver.buffer.capacity,
+        "rcv_rtt": rtt if rtt != float("inf") else 0.0,
+        "rcv_wnd": receiver.rcv_wnd,
+        "rcv_space": receiver.tune.space,
+        "bytes_received": receiver.bytes_received,
+    }

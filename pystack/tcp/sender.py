@@ -16,7 +16,10 @@ from pystack.tcp.transmission import Transmission
 
 MAX_PAYLOAD = 65_535 - 60 - 40  # bytes of a super-segment: the largest IP packet less all headers and options
 FIRST_MSS = 536  # bytes, until the peer's SYN is there
-BLACK_HOLE_TIMEOUTS = 2  # in a row, of full segments
+# Timeouts in a row that make a full segment suspect: when none has ever got through, and when some have. Linux takes
+# tcp_retries1 (3) for both, and finds black holes on any path that loses a lot.
+BLACK_HOLE_TIMEOUTS = 2
+BLACK_HOLE_TIMEOUTS_PROVEN = 6
 MSS_OF_1280 = 1220  # payload of 1,280 bytes, which every link of today carries
 
 
@@ -318,7 +321,7 @@ class Sender:
             self.syn_retransmitted = True
             self.board.mark_lost(self.board.records[0])
         else:
-            if self.timers.timeouts >= BLACK_HOLE_TIMEOUTS and self._config.tcp_mtu_probing:
+            if self._config.tcp_mtu_probing:
                 self._suspect_black_hole(now)
             self.repair.timed_out(self.snd_una, self.snd_nxt, now, self._config.tcp_frto)
             self._cwr = self._ecn
@@ -328,7 +331,10 @@ class Sender:
     def _suspect_black_hole(self, now):
         """Full segments vanish and no router says why: try smaller ones (RFC 4821 §7.7, Linux's tcp_mtu_probing)."""
         head = self.board.records[0]
-        for mss in (MSS_OF_1280, self._config.tcp_base_mss, self.mss // 2):
+        proven = self.acks.largest >= self.mss
+        if self.timers.timeouts < (BLACK_HOLE_TIMEOUTS_PROVEN if proven else BLACK_HOLE_TIMEOUTS):
+            return
+        for mss in (MSS_OF_1280, self._config.tcp_base_mss, FIRST_MSS):
             if self._config.tcp_min_snd_mss <= mss < self.mss and head.end - head.start > mss:
                 self.mtu_reductions += 1
                 self.set_mss(mss, now)
