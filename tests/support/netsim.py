@@ -114,9 +114,9 @@ class Network:
         self.run_until(self.now + seconds)
 
 
-def two_hosts(mtu=1500, config=None, wrap=lambda device: device, offload=True):
+def two_hosts(mtu=1500, config=None, wrap=lambda device: device, offload=True, limit=1000):
     """10.0.0.1 and 10.0.0.2 on one link; *wrap* may put an impairment or a capture around the first one's device."""
-    left, right = memory.pair(mtu=mtu, offload=offload, macs=(b"\x02\0\0\0\0\x01", b"\x02\0\0\0\0\x02"))
+    left, right = memory.pair(mtu=mtu, offload=offload, limit=limit, macs=(b"\x02\0\0\0\0\x01", b"\x02\0\0\0\0\x02"))
     a = Host([Interface(device=wrap(left), addresses=["10.0.0.1/24"])], config, seed=1)
     b = Host([Interface(device=right, addresses=["10.0.0.2/24"])], config, seed=2)
     return Network(a, b)
