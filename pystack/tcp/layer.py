@@ -18,6 +18,7 @@ from pystack.wire.seq import extend
 log = logging.getLogger("pystack.tcp")
 
 _EMPTY = memoryview(b"")
+_OVER = (states.CLOSED, states.TIME_WAIT)
 
 
 class TcpLayer:
@@ -76,6 +77,10 @@ class TcpLayer:
                     flow.receive(segment, now)
                 except Exception:
                     self._failed(flow, now)
+                    continue
+                if flow.state in _OVER:  # what follows in this batch is not for it any more
+                    touched.pop(flow, None)
+                    self.settle(flow, now)
                     continue
             touched[flow] = None
         for connection in touched:
