@@ -48,9 +48,7 @@ def of_the_kernel(seed):
 
 def test_goodput_at_1_percent_loss_and_50_ms_is_the_kernels(namespace):
     """CUBIC both; all at once, so that whatever the machine does meets all."""
-    running = {
-        who: [gevent.spawn(who, seed) for seed in SEEDS] for who in (of_the_stack, of_the_kernel)
-    }
+    running = {who: [gevent.spawn(who, seed) for seed in SEEDS] for who in (of_the_stack, of_the_kernel)}
     gevent.joinall([each for some in running.values() for each in some], raise_error=True)
     goodput = {
         who.__name__: len(SEEDS) * SIZE * 8e-6 / sum(each.value for each in some) for who, some in running.items()
