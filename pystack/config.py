@@ -139,3 +139,16 @@ class StackConfig(_Checked):
     queue: str = _among("mailbox", "mailbox", "gevent")  # joins the stages: rendezvous, or gevent.queue.SimpleQueue
     tcp: TcpConfig = field(default_factory=TcpConfig)
     udp: UdpConfig = field(default_factory=UdpConfig)
+
+
+def check_setting(settings, name, value):
+    """Raise StackError unless *name* is a field of the dataclass *settings*, a transport's, and may have *value*."""
+    kinds = {each.name: each.type for each in fields(settings)}
+    if name not in kinds:
+        raise StackError(f"no setting {name!r}; there are {', '.join(kinds)}")
+    kind = kinds[name]
+    right = isinstance(value, (int, float) if kind is float else kind)
+    if right and kind is not bool and isinstance(value, (int, float)):
+        right = value >= 0 and not isinstance(value, bool)
+    if not right:
+        raise StackError(f"{name} cannot be {value!r}: it must be {getattr(kind, '__name__', kind)}, and not negative")

@@ -4,12 +4,13 @@ import ipaddress
 import logging
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 
 from gevent.queue import SimpleQueue
 
 from pystack import messages
-from pystack.config import StackConfig
+from pystack.config import StackConfig, check_setting
 from pystack.device.base import Device
 from pystack.device.loopback import Loopback
 from pystack.errors import StackError, StackStopped
@@ -28,7 +29,9 @@ from pystack.runtime.supervisor import Supervisor
 from pystack.sockets.datagram import UdpSocket
 from pystack.sockets.endpoints import Endpoints
 from pystack.sockets.stream import TcpListener, TcpStream
+from pystack.tcp import settings as tcp_settings
 from pystack.tcp.layer import TcpLayer
+from pystack.udp.bindings import Settings as UdpSettings
 from pystack.udp.layer import UdpLayer
 from pystack.wire import ipv4
 
@@ -410,7 +413,8 @@ class Stack:
         self._pings = PingClient(self._clock, self._control.put, self._random)
         self._stages["inet"].connect("echo", self._pings)
         puts = {name: self._stages[name].port(layers.cores[name].requests).put for name in ("tcp", "udp")}
-        self._endpoints = Endpoints(self._clock, puts)
+        checks = {"tcp": tcp_settings.check_setting, "udp": partial(check_setting, UdpSettings)}
+        self._endpoints = Endpoints(self._clock, puts, checks)
         for name in puts:
             self._stages[name].connect("sockets", self._endpoints.inlet(name))
         self._stages["inet"].connect("events", _EventLog(self._name_of))

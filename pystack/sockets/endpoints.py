@@ -12,10 +12,12 @@ class Endpoints:
     Args:
         clock: for timeouts.
         requests: transport's name -> the ``put`` of its inlet for requests.
+        checks: transport's name -> a function of a setting's name and value, which raises StackError if it is wrong.
     """
 
-    def __init__(self, clock, requests):
+    def __init__(self, clock, requests, checks):
         self.clock = clock
+        self._checks = checks
         self._requests = requests
         self._sockets = {}  # (transport's name, number) -> `Endpoint`
         self._numbers = count(1)
@@ -45,6 +47,10 @@ class Endpoints:
         if self._failure is not None:
             raise self._failure
         self._requests[name]([request])
+
+    def check(self, name, setting, value):
+        """Raise StackError if the transport has no such setting, or it cannot have this value."""
+        self._checks[name](setting, value)
 
     def stop(self, failure):
         """The stack has stopped: whoever waits raises *failure*, a `StackStopped`."""
@@ -104,6 +110,7 @@ class Endpoint:
 
     def set_option(self, name, value):
         """Set a field of the transport's settings (`tcp.settings.Settings`, `udp.bindings.Settings`)."""
+        self._endpoints.check(self.transport, name, value)
         self._request(transport.SetOption(self.number, name, value))
 
     def close(self):

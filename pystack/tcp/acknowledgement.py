@@ -117,7 +117,7 @@ class Acknowledgement:
             if size > self.largest:
                 self.largest = max(self.largest, min(size, mss))
             rack.delivered(record, min_rtt, now, echoed_at)
-            self._delivery.sample(record, now)
+            self._delivery.sample(record, now, min_rtt)
             if record.transmissions > 1:
                 again = True
             else:

@@ -1,8 +1,9 @@
 """Congestion control: how much may be in flight. Windows are bytes, times seconds.
 
-An algorithm is a subclass of `CongestionControl` with a ``name``; having been defined, it is known to `make`. `NewReno`
-shows how little it takes. The sender validates the window (it reports only ACKs that used it), PRR in `recovery` has it
-while losses are repaired, and whoever undoes a reduction has found that it was for nothing.
+An algorithm is a subclass of `CongestionControl` with a ``name``; once its module is imported (`sender` does that for
+ours), it is known to `make`. `NewReno` shows how little it takes. The sender validates the window (it reports only
+ACKs that used it), PRR in `recovery` has it while losses are repaired, and whoever undoes a reduction has found that
+it was for nothing.
 """
 
 UNLIMITED = 1 << 62  # bytes: ssthresh, until the first congestion (RFC 5681 §3.1)
@@ -176,7 +177,3 @@ class NewReno(CongestionControl):
 
     def avoid(self, acked, ack):
         self.grow(acked, self.cwnd)
-
-
-# Here, for it needs the class above; importing it makes it known.
-from pystack.tcp import cubic as _cubic  # noqa: E402, F401

@@ -283,10 +283,7 @@ class Connection:
 
     def _await_fin(self, now):
         """In FIN-WAIT-2 without a program nobody waits for ever (Linux); the keepalive timer has the time to do it."""
-        if self.settings.fin_timeout < 0:
-            self._end()
-        else:
-            self.keepalive.due_at = now + self.settings.fin_timeout
+        self.keepalive.due_at = now + self.settings.fin_timeout
 
     # -- state, for `arrival` -----------------------------------------------------------------------------------------
 

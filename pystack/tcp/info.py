@@ -113,9 +113,7 @@ def describe(connection, now):
 
 def _describe_receiver(receiver):
     if receiver is None:
-        return dict.fromkeys(
-            ("ato", "rcv_mss", "rcv_ssthresh", "rcv_rtt", "rcv_wnd", "rcv_space", "bytes_received"), 0
-        )
+        return dict.fromkeys(("ato", "rcv_mss", "rcv_ssthresh", "rcv_rtt", "rcv_wnd", "rcv_space", "bytes_received"), 0)
     rtt = receiver.tune.rtt
     return {
         "ato": receiver.acks.ato,

@@ -11,6 +11,7 @@ from pystack.tcp.memory import Memory
 from pystack.tcp.opening import Opening
 from pystack.tcp.requests import Requests
 from pystack.tcp.segment import Segment
+from pystack.tcp.settings import check_setting
 from pystack.tcp.timewait import TimeWait
 from pystack.wire import checksum, tcp, tcp_options
 from pystack.wire.seq import extend
@@ -39,6 +40,7 @@ class TcpLayer:
         self.drops = Counter()
         self.counts = Counter()
         self.config = config.tcp
+        check_setting("congestion", config.tcp.tcp_congestion_control)
         self.paths = paths
         self.memory = Memory(config.tcp.tcp_mem)
         self.limiter = ChallengeLimiter(config.tcp.tcp_challenge_ack_limit)

@@ -4,8 +4,8 @@
 class ChallengeLimiter:
     """*per_second* in each second of the clock.
 
-    It is not the guard of RFC 5961 alone: a count that all connections share could be read from outside (CVE-2016-5696),
-    so each connection has a limit of its own before this one, and this one is high.
+    A count that all connections share can be read from outside (CVE-2016-5696), so each connection has a limit of its
+    own before this one, and this one is high.
     """
 
     __slots__ = ("_left", "_per_second", "_second")

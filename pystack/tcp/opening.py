@@ -15,7 +15,7 @@ from pystack.wire.seq import MASK
 
 
 class Opening:
-    """Makes connections: those of listeners, and for `requests.Requests` those of connect. *layer* is the `TcpLayer`."""
+    """Makes connections: those of listeners, and for `requests.Requests` those of connect. *layer*: the `TcpLayer`."""
 
     def __init__(self, layer, random):
         self.listeners = Listeners(random.getrandbits(32))

@@ -2,7 +2,12 @@
 
 from pystack import errors
 from pystack.deadlines import NEVER
-from pystack.tcp import congestion, recovery, retransmission
+from pystack.tcp import (
+    congestion,
+    cubic,  # noqa: F401 it must be imported to be known to congestion
+    recovery,
+    retransmission,
+)
 from pystack.tcp.acknowledgement import Acknowledgement
 from pystack.tcp.delivery import DeliveryRate
 from pystack.tcp.pacing import Pacer
@@ -26,8 +31,8 @@ MSS_OF_1280 = 1220  # payload of 1,280 bytes, which every link of today carries
 class Sender:
     """Whoever calls it asks `transmit` afterwards what may leave. Numbers are unbounded ints, sizes bytes.
 
-    ``rtt``, ``congestion``, ``pacer``, ``delivery``, ``board``, ``repair``, ``timers`` and ``persist`` are its parts, to
-    be read by who wants to know (TCP_INFO). ``due_at`` is when `expire` must be called.
+    ``rtt``, ``congestion``, ``pacer``, ``delivery``, ``board``, ``repair``, ``timers``, ``acks`` and ``persist`` are
+    its parts, to be read by who wants to know (TCP_INFO). ``due_at`` is when `expire` must be called.
 
     Args:
         iss: the number of our SYN.
@@ -46,6 +51,7 @@ class Sender:
         "_pace_at",
         "_probe",
         "_pushed",
+        "_restarted",
         "_send_buffer",
         "_settings",
         "_small_end",
@@ -115,6 +121,7 @@ class Sender:
         self._send_buffer = config.tcp_wmem[1]
         self._granted = 0  # bytes of room that the program has been told of and not used
         self._small_end = iss  # the end of the last segment that was not full (Minshall's variant of Nagle)
+        self._restarted = None  # `_window_end` when a flight was last begun from rest
         self._pushed = iss  # the end of the last segment with PUSH
         self._up = None  # SND.UP
         self._probe = False  # a window probe is due
@@ -250,8 +257,12 @@ class Sender:
             acks.reduced = True
         if acks.reduced and self._ecn:
             self._cwr = True
+        control = self.congestion
         if acks.delivered and self._may_grow():
-            self.congestion.on_ack(acks.sample(now))
+            control.on_ack(acks.sample(now))
+        if newly:
+            cap = self._settings.max_pacing_rate
+            self.pacer.update(control.cwnd, self.rtt.srtt, control.in_slow_start, self._config, cap)
         if self.timers.acknowledged(
             self.snd_una, acks.delivered, newly > 0, acks.duplicate_reported, wait, self.mss, now
         ):
@@ -435,10 +446,6 @@ class Sender:
             self._transmit_new(out, now)
         self._forced = False
         if paced and out:
-            config, control = self._config, self.congestion
-            self.pacer.update(
-                control.cwnd, self.rtt.srtt, control.in_slow_start, config, self._settings.max_pacing_rate
-            )
             self.pacer.sent(sum(each.length for each in out), now)
 
     def _quota(self):
@@ -485,7 +492,8 @@ class Sender:
             start = max(self.snd_nxt, self.iss + 1)
             available = buffer.end - start
             if not available and not self.fin_queued:
-                self.delivery.app_limited = True
+                if self.board.in_flight < self.congestion.cwnd:
+                    self.delivery.app_limited = True
                 break
             room = self.snd_una + self.snd_wnd - start
             quota = self._quota()
@@ -536,9 +544,10 @@ class Sender:
 
     def _restart_after_idle(self, now):
         """RFC 5681 §4.1: after an idle time the old window means nothing."""
-        idle = now - self.last_sent_at
-        if self._config.tcp_slow_start_after_idle and idle > self.rtt.rto:
-            self.congestion.on_idle(now, idle, self.rtt.rto)
+        if self._window_end != self._restarted:  # once for each time that all was acknowledged
+            self._restarted = self._window_end
+            rto = self.rtt.rto if self._config.tcp_slow_start_after_idle else NEVER
+            self.congestion.on_idle(now, now - self.last_sent_at, rto)
 
     def _send_new(self, out, start, length, fin, now):
         end = start + length + fin

@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 
+from pystack import config
+from pystack.errors import StackError
+from pystack.tcp import congestion
+
 
 @dataclass(slots=True)
 class Settings:
@@ -16,7 +20,7 @@ class Settings:
     keepalive_count: int = 9  # TCP_KEEPCNT
     user_timeout: float = 0.0  # TCP_USER_TIMEOUT (RFC 5482); 0: by tcp_retries2
     syn_retries: int = 6  # TCP_SYNCNT
-    fin_timeout: float = 60.0  # TCP_LINGER2; negative: no FIN-WAIT-2 for who has closed
+    fin_timeout: float = 60.0  # TCP_LINGER2: in FIN-WAIT-2, once the program has closed
     maximum_segment_size: int = 0  # TCP_MAXSEG; 0: as the path allows
     window_clamp: int = 0  # TCP_WINDOW_CLAMP; 0: none
     notsent_lowat: int = 0  # TCP_NOTSENT_LOWAT; 0: none
@@ -33,13 +37,20 @@ class Settings:
     linger: int | None = None  # SO_LINGER; only 0 means something here
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, defaults):
         """The defaults that a `config.TcpConfig` gives."""
         return cls(
-            keepalive_idle=float(config.tcp_keepalive_time),
-            keepalive_interval=float(config.tcp_keepalive_intvl),
-            keepalive_count=config.tcp_keepalive_probes,
-            syn_retries=config.tcp_syn_retries,
-            fin_timeout=float(config.tcp_fin_timeout),
-            congestion=config.tcp_congestion_control,
+            keepalive_idle=float(defaults.tcp_keepalive_time),
+            keepalive_interval=float(defaults.tcp_keepalive_intvl),
+            keepalive_count=defaults.tcp_keepalive_probes,
+            syn_retries=defaults.tcp_syn_retries,
+            fin_timeout=float(defaults.tcp_fin_timeout),
+            congestion=defaults.tcp_congestion_control,
         )
+
+
+def check_setting(name, value):
+    """Raise StackError if *name* is no field of `Settings`, or *value* cannot be its value."""
+    config.check_setting(Settings, name, value)
+    if name == "congestion" and value not in congestion.names():
+        raise StackError(f"no congestion control {value!r}; there are {', '.join(congestion.names())}")

@@ -111,7 +111,7 @@ class Playground(Network):
 
     def settle(self):
         super().settle()
-        while any([program.turn() for program in self.programs]):
+        while sum(program.turn() for program in self.programs):  # each has its turn, so not `any`
             super().settle()
 
     def run_while(self, condition, limit=3600.0):

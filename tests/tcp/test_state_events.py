@@ -126,20 +126,15 @@ TABLE = {
     "RST in the window": {S: NOTHING, "-": ACKED},
     "RST beyond the window": {"-": NOTHING},
     "write": {E: (SAME, ["PA"], []), CW: (SAME, ["PA"], []), "-": NOTHING},
+    # In SYN-RECEIVED the FIN waits for the ACK of our SYN.
     "shutdown": {
         S: (GONE, [], ["Failed"]),
-        R: (F1, ["FA"], []),
+        R: (F1, [], []),
         E: (F1, ["FA"], []),
         CW: (LA, ["FA"], []),
         "-": NOTHING,
     },
-    "close": {
-        S: (GONE, [], []),
-        R: (F1, ["FA"], []),
-        E: (F1, ["FA"], []),
-        CW: (LA, ["FA"], []),
-        "-": NOTHING,
-    },
+    "close": {S: (GONE, [], []), R: (F1, [], []), E: (F1, ["FA"], []), CW: (LA, ["FA"], []), "-": NOTHING},
     "close, linger 0": {S: (GONE, [], []), CG: (GONE, [], []), LA: (GONE, [], []), "-": (GONE, ["RA"], [])},
     "abort": {S: (GONE, [], []), CG: (GONE, [], []), LA: (GONE, [], []), "-": (GONE, ["RA"], [])},
 }
