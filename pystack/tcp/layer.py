@@ -66,24 +66,15 @@ class TcpLayer:
             # As the header has it: the peer's address and port first.
             key = packet.source + packet.destination + packet.buf[at : at + 4]
             flow = flows.get(key)
-            if type(flow) is TimeWait:
-                flow = self._receive_in_time_wait(flow, key, segment, now)
-            if flow is None:
-                flow = self._opening.receive(key, segment, now)
+            if flow is None or type(flow) is TimeWait:
+                flow = self._receive_unconnected(flow, key, segment, now)
                 if flow is None:
                     continue
             elif flow.listener is not None and not self._opening.admits(flow, segment, now):
                 continue
-            else:
-                try:
-                    flow.receive(segment, now)
-                except Exception:
-                    self._failed(flow, now)
-                    continue
-                if flow.state in _OVER:  # what follows in this batch is not for it any more
-                    touched.pop(flow, None)
-                    self.settle(flow, now)
-                    continue
+            elif not self._receive_connected(flow, segment, now):
+                touched.pop(flow, None)
+                continue
             touched[flow] = None
         for connection in touched:
             if connection.key in flows:
@@ -247,21 +238,45 @@ class TcpLayer:
         options = tcp_options.parse(buf, at + tcp.HEADER_LENGTH, payload_at)
         return Segment(seq, ack, flags, window, urgent, payload, options, packet)
 
-    def _receive_in_time_wait(self, record, key, segment, now):
-        """Answer for a TIME-WAIT; returns None if the segment opens a new connection, or the record for "done"."""
-        verdict = record.receive(segment, self.config.tcp_rfc1337, now)
-        if verdict == timewait.REOPEN and self._opening.would_accept(key, segment):
-            self._forget_time_wait(record)
-            connection = self._opening.receive(key, segment, now, iss=record.next_iss())
-        else:
-            connection = None
+    def _receive_connected(self, connection, segment, now):
+        """Hand a segment to its connection; False if that is over with it, and what follows is not for it any more."""
+        try:
+            connection.receive(segment, now)
+        except Exception:
+            self._failed(connection, now)
+            return False
+        if connection.state in _OVER:
+            self.settle(connection, now)
+            return False
+        return True
+
+    def _receive_unconnected(self, record, key, segment, now):
+        """A segment for no connection, or for a TIME-WAIT's *record*: the `Connection` that it opens, or None."""
+        iss = None
+        if record is not None:
+            verdict = record.receive(segment, self.config.tcp_rfc1337, now)
+            if verdict == timewait.REOPEN and self._opening.would_accept(key, segment):
+                iss = record.next_iss()
+                self._forget_time_wait(record)
+            else:
+                self._answer_in_time_wait(record, verdict, now)
+                return None
+        try:
+            return self._opening.receive(key, segment, now, iss)
+        except Exception:
+            connection = self.flows.get(key)
+            if connection is None:
+                raise
+            self._failed(connection, now)
+            return None
+
+    def _answer_in_time_wait(self, record, verdict, now):
         if verdict == timewait.END:
             self._forget_time_wait(record)
         elif verdict == timewait.ACK:
             self._deadlines.set(record, now + self.config.time_wait)
             self.outboxes["inet"].append(replies.time_wait_ack(record, now))
             self.counts["OutSegs"] += 1
-        return connection
 
     def _quoted(self, message):
         """The connection that an Unreachable is about, or None."""

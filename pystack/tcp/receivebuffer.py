@@ -118,9 +118,8 @@ class ReceiveBuffer:
         memory, clamp = self._memory, self._settings.window_clamp
         capacity = self._settings.receive_buffer or self._tuned
         if memory.under_pressure:
-            if memory.exhausted:
-                return 0
-            capacity = min(capacity, self._config.tcp_rmem[1])
+            # As Linux's tcp_rmem[0]: so much each may have whatever the others hold, or who reads would starve.
+            capacity = min(capacity, self._config.tcp_rmem[0 if memory.exhausted else 1])
         room = max(int((capacity - self.charged) * self._ratio), 0)
         return min(room, clamp) if clamp else room
 

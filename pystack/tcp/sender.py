@@ -40,6 +40,7 @@ class Sender:
     """
 
     __slots__ = (
+        "_answering",
         "_config",
         "_cwr",
         "_ecn",
@@ -117,6 +118,7 @@ class Sender:
         self._memory = memory
         self._mode = _CLOSED
         self._ecn = False
+        self._answering = False  # the peer's SYN is there
         self._cwr = False  # CWR is due on the next new data
         self._send_buffer = config.tcp_wmem[1]
         self._granted = 0  # bytes of room that the program has been told of and not used
@@ -163,6 +165,7 @@ class Sender:
         self.congestion.cwnd = segments * mss
         self.repair.sack_ok = sack_ok
         self._ecn = ecn_ok
+        self._answering = True
         self.snd_wnd = self.snd_max_wnd = window
         self.snd_wl1 = seq
         self.snd_wl2 = ack
@@ -360,8 +363,7 @@ class Sender:
             start = self.board.records[0].first_sent_at if stalled_at is None else stalled_at
             return now - start >= user_timeout
         if not self.syn_acked:
-            active = self._mode == _OPENING or not self.snd_wl1
-            return timers.timeouts >= (self._settings.syn_retries if active else config.tcp_synack_retries)
+            return timers.timeouts >= (config.tcp_synack_retries if self._answering else self._settings.syn_retries)
         retries = config.tcp_orphan_retries if self.orphaned else config.tcp_retries2
         return stalled_at is not None and now - stalled_at >= timers.patience(retries)
 
