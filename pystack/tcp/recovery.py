@@ -266,7 +266,7 @@ class Recovery:
                 self._leave()
         elif self.state == RECOVERY and advanced and self._was_spurious(echoed_at) and not board.again:
             self._undo()
-        wait = self._find_losses(una, nxt, now, advanced, duplicate, rtt)
+        wait = self._find_losses(una, nxt, now, delivered, advanced, duplicate, rtt)
         newly_lost = board.lost - before > 0
         if board.lost and self.state < RECOVERY:
             self._enter(RECOVERY, una, nxt, now, board.in_flight + board.lost)
@@ -291,7 +291,7 @@ class Recovery:
             self.rack.recovered()
         return False
 
-    def _find_losses(self, una, nxt, now, advanced, duplicate, rtt):
+    def _find_losses(self, una, nxt, now, delivered, advanced, duplicate, rtt):
         board = self._board
         if self.sack_ok:
             if not board.sacked and not board.lost:
@@ -303,7 +303,11 @@ class Recovery:
             if self.duplicates == DUPLICATES and self.state < RECOVERY and board.records:
                 self._lose_head()
         elif advanced:
-            self._forget_duplicates()
+            self.duplicates = 0
+            # What arrived beyond the hole is in part acknowledged now; the hole itself was not among it (Linux's
+            # tcp_remove_reno_sacks).
+            rest = board.presumed - max(delivered - self._congestion.mss, 0)
+            board.presumed = min(max(rest, 0), board.size - board.lost) if self.state == RECOVERY else 0
             if self.state == RECOVERY and una < self.high_seq and board.records and not board.lost:
                 self._lose_head()  # a partial ACK (RFC 6582 §3.2 step 5)
         return None

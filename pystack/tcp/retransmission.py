@@ -45,9 +45,9 @@ class Retransmission:
         self.stalled_at = None  # when what the first of the timeouts was about had been sent
         self.due_at = NEVER
 
-    def sent(self, mss, now):
-        """Something has left."""
-        if self._rto_at == NEVER and self._board.records:
+    def sent(self, mss, head_again, now):
+        """Something has left; *head_again*: the first that is not acknowledged among it, as a retransmission."""
+        if (self._rto_at == NEVER or head_again) and self._board.records:
             self._rto_at = now + self._rtt.rto
         if self._tlp_at == NEVER:
             self._arm_probe(mss, now)

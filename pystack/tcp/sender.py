@@ -261,7 +261,8 @@ class Sender:
         if acks.reduced and self._ecn:
             self._cwr = True
         control = self.congestion
-        if acks.delivered and self._may_grow():
+        # Linux's tcp_may_raise_cwnd: what is only reported beyond a hole counts if the path is known to reorder.
+        if acks.delivered and (newly or self.repair.rack.reordering_seen) and self._may_grow():
             control.on_ack(acks.sample(now))
         if newly:
             cap = self._settings.max_pacing_rate
@@ -397,7 +398,8 @@ class Sender:
             return out
         if out:
             self.last_sent_at = now
-            self.timers.sent(self.mss, now)
+            first = out[0]
+            self.timers.sent(self.mss, first.retransmission and first.seq == self.snd_una, now)
         if self.board.records:
             self.persist.due_at = NEVER
         elif self._has_more() and self._pace_at == NEVER and self._mode == _OPEN:
