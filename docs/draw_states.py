@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from pystack.tcp import states  # noqa: E402
+from pystack.tcp import states
 
 PAGE = Path(__file__).parent / "tcp-states.md"
 
