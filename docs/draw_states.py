@@ -15,8 +15,8 @@ def drawing():
     lines = [
         "# The states of a TCP connection",
         "",
-        "Drawn by `docs/draw_states.py` from `TRANSITIONS` in `pystack/tcp/states.py`; do not edit. From every state a reset,",
-        "an abort or a timeout leads to CLOSED as well.",
+        "Drawn by `docs/draw_states.py` from `TRANSITIONS` in `pystack/tcp/states.py`; do not edit.",
+        "From every state a reset, an abort or a timeout leads to CLOSED as well.",
         "",
         "```mermaid",
         "stateDiagram-v2",

@@ -12,7 +12,7 @@ from integration.support.transfers import PORT, kernel, outcome
 from pystack.device.impair import Delay, Impaired, Loss
 
 SIZE = 2_000_000
-SEEDS = range(12)
+SEEDS = range(24)
 
 
 def impaired(seed):
