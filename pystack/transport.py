@@ -299,10 +299,11 @@ class Datagram:
 class SendFailed:
     """A datagram could not be sent, or ICMP says so of an earlier one: *cause* is a key of `errors.ERRNO`.
 
-    *message* is the `messages.Unreachable`, for IP_RECVERR, if there is one; its ``reporter`` is None if the stack
-    itself found that out (the size, a neighbour that does not answer).
+    *message* is the `messages.Unreachable`, for IP_RECVERR, if there is one. *refused*: the stack itself has not sent
+    the datagram that was given last; else the error is about an earlier one.
     """
 
     socket: int
     cause: str
     message: object = field(default=None)
+    refused: bool = field(default=False, compare=False)

@@ -16,6 +16,7 @@ class UdpSocket(Endpoint):
         self.remote = None
         self._datagrams = deque()
         self._answer = None
+        self._refusal = None  # why the stack itself did not send the last datagram
 
     def connect(self, address, port):
         """Fix the peer; an *address* of None undoes that. Raises OSError."""
@@ -38,8 +39,10 @@ class UdpSocket(Endpoint):
         Raises OSError, also for an ICMP error that has come about an earlier one.
         """
         self._raise_pending()
+        self._refusal = None
         self._request(transport.Send(self.number, bytes(payload), address, port, **how))
-        self._raise_pending()
+        if self._refusal is not None:
+            raise failure(self._refusal)
         return len(payload)
 
     def receive(self):
@@ -55,7 +58,10 @@ class UdpSocket(Endpoint):
         if kind is transport.Datagram:
             self._datagrams.append(event)
         elif kind is transport.SendFailed:
-            self._cause = event.cause
+            if event.refused:
+                self._refusal = event.cause
+            else:
+                self._cause = event.cause  # for the next call, as Linux's SO_ERROR
         elif kind is transport.Connected:
             self.local, self.remote = event.local, event.remote
             self._answer = event

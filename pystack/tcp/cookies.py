@@ -50,7 +50,7 @@ class Cookies:
         rest = (iss - self._digest(key, b"") - (segment.seq - 1)) & MASK
         count = int(now) // PERIOD
         age = (count - (rest >> 24)) & 0xFF
-        if age >= MAX_AGE:
+        if age >= MAX_AGE or age > count:  # the clock's first period has none before it
             return None
         index = (rest - self._digest(key, (count - age).to_bytes(8, "big"))) & 0xFFFFFF
         table = MSS_TABLE[4 if len(key) == 12 else 16]

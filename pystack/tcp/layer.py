@@ -75,6 +75,9 @@ class TcpLayer:
             elif not self._receive_connected(flow, segment, now):
                 touched.pop(flow, None)
                 continue
+            if flow.listener is not None:
+                # Announced now and not when the batch is done, or all of a batch would find the same room.
+                self._opening.progress(flow, self.outboxes["sockets"])
             touched[flow] = None
         for connection in touched:
             if connection.key in flows:
@@ -259,7 +262,7 @@ class TcpLayer:
                 iss = record.next_iss()
                 self._forget_time_wait(record)
             else:
-                self._answer_in_time_wait(record, verdict, now)
+                self._answer_in_time_wait(record, verdict, segment, now)
                 return None
         try:
             return self._opening.receive(key, segment, now, iss)
@@ -270,11 +273,15 @@ class TcpLayer:
             self._failed(connection, now)
             return None
 
-    def _answer_in_time_wait(self, record, verdict, now):
+    def _answer_in_time_wait(self, record, verdict, segment, now):
         if verdict == timewait.END:
             self._forget_time_wait(record)
-        elif verdict == timewait.ACK:
+            return
+        if verdict == timewait.ACK:
             self._deadlines.set(record, now + self.config.time_wait)
+        elif verdict != timewait.CHALLENGE:
+            return
+        if record.may_answer(segment, self.config.tcp_invalid_ratelimit, now):
             self.outboxes["inet"].append(replies.time_wait_ack(record, now))
             self.counts["OutSegs"] += 1
 

@@ -75,6 +75,8 @@ class Opening:
 
     def would_accept(self, key, segment):
         """Whether somebody listens there (for a SYN that finds a TIME-WAIT)."""
+        if segment.packet.cast or segment.flags & tcp.FIN:
+            return False
         listener = self._find(key, segment.packet)
         return listener is not None and not listener.full
 

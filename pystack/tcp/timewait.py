@@ -7,6 +7,7 @@ from pystack.wire.seq import extend
 # What a segment asks for.
 NOTHING = "nothing"
 ACK = "ack"
+CHALLENGE = "challenge"
 REOPEN = "reopen"
 END = "end"
 
@@ -20,6 +21,7 @@ class TimeWait:
     """
 
     __slots__ = (
+        "_answered_at",
         "_timestamps",
         "due_at",
         "key",
@@ -44,6 +46,7 @@ class TimeWait:
         self.ts_recent_at = now
         self.timestamp_offset = timestamp_offset
         self.due_at = self.queued_at = NEVER
+        self._answered_at = -NEVER
 
     @property
     def timestamps(self):
@@ -58,8 +61,8 @@ class TimeWait:
             ignores_rst: RFC 1337 is wanted.
 
         Returns:
-            `NOTHING`, `ACK` (answer with an ACK, and begin 2 MSL again), `REOPEN` (the SYN may open a new connection),
-            or `END` (forget it).
+            `NOTHING`, `ACK` (answer with an ACK, and begin 2 MSL again), `CHALLENGE` (answer with an ACK alone), `REOPEN`
+            (the SYN may open a new connection), or `END` (forget it). Both answers if `may_answer`.
         """
         flags = segment.flags
         seq = extend(segment.seq, self.rcv_nxt)
@@ -75,9 +78,22 @@ class TimeWait:
             newer = stamp is not None and stamp[0] != self.ts_recent
             if seq > self.rcv_nxt or newer:
                 return REOPEN
-        if not flags & tcp.RST and (old or flags & tcp.ACK):
-            return ACK
-        return NOTHING
+        if flags & tcp.RST:
+            return NOTHING
+        # A SYN may be an old one, or a new one with a low number, whose sender then ends this with a RST and tries again:
+        # so RFC 9293 §3.10.7.4 and Linux, where RFC 6191 §2 would be silent.
+        return ACK if old or flags & tcp.ACK else CHALLENGE
+
+    def may_answer(self, segment, interval, now):
+        """Whether an ACK may go out. If there is nothing in the segment it is limited to one in *interval* seconds, or
+        two ends that disagree would answer each other for ever (Linux's tcp_oow_rate_limited)."""
+        flags = segment.flags
+        if not flags & tcp.SYN and (segment.payload or flags & tcp.FIN):
+            return True
+        if now - self._answered_at < interval:
+            return False
+        self._answered_at = now
+        return True
 
     def may_be_replaced(self, now):
         """Whether a connect of our own may use the same ports again: timestamps tell the segments apart (RFC 6191)."""

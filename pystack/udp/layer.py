@@ -239,7 +239,7 @@ class UdpLayer:
             message = None
             if cause == errors.MESSAGE_TOO_BIG and binding.settings.recv_error:
                 message = failures.too_big(binding, self._paths, request)
-            self.outboxes["sockets"].append(transport.SendFailed(request.socket, cause, message))
+            self.outboxes["sockets"].append(transport.SendFailed(request.socket, cause, message, True))
 
     def _try_to_send(self, binding, request):
         """Returns None, or why nothing was sent. As on Linux the socket is bound even then."""
