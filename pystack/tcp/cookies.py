@@ -9,6 +9,9 @@ from pystack.wire.seq import MASK
 MSS_TABLE = {4: (536, 1300, 1440, 1460), 16: (1280 - 60, 1480 - 60, 1500 - 60, 9000 - 60)}
 PERIOD = 64  # seconds of one count
 MAX_AGE = 2  # counts
+# Where the table's index stands in the 24 bits that hold it. Linux has it in the lowest, so that a segment which
+# overtakes the first ACK, and is numbered one higher, passes with another MSS, and the byte before it is lost.
+_INDEX_SHIFT = 20
 
 # In the low bits of the timestamp, which the peer echoes, as Linux: the window scale (15: none), SACK and ECN.
 _TIMESTAMP_BITS = 6
@@ -42,7 +45,8 @@ class Cookies:
         index = max((at for at, size in enumerate(table) if size <= options.mss), default=0)
         count = int(now) // PERIOD
         fixed = self._digest(key, b"") + irs + (count << 24)
-        return (fixed + ((self._digest(key, count.to_bytes(8, "big")) + index) & 0xFFFFFF)) & MASK
+        secret = self._digest(key, count.to_bytes(8, "big"))
+        return (fixed + ((secret + (index << _INDEX_SHIFT)) & 0xFFFFFF)) & MASK
 
     def check(self, key, segment, timestamp_offset, now):
         """The `Cookie` that the ACK *segment*, its numbers as on the wire, brings back; None if it is not one."""
@@ -52,9 +56,10 @@ class Cookies:
         age = (count - (rest >> 24)) & 0xFF
         if age >= MAX_AGE or age > count:  # the clock's first period has none before it
             return None
-        index = (rest - self._digest(key, (count - age).to_bytes(8, "big"))) & 0xFFFFFF
+        data = (rest - self._digest(key, (count - age).to_bytes(8, "big"))) & 0xFFFFFF
+        index, excess = divmod(data, 1 << _INDEX_SHIFT)
         table = MSS_TABLE[4 if len(key) == 12 else 16]
-        if index >= len(table):
+        if excess or index >= len(table):
             return None
         options = tcp_options.Options()
         options.mss = table[index]

@@ -119,7 +119,7 @@ class TcpLayer:
 
     def connections(self):
         """A snapshot: ``[(local, remote, state's name, socket), ...]``; listeners have no remote."""
-        found = [(each.local, None, "LISTEN", each.socket) for each in self._requests.listeners()]
+        found = [((each.address, each.port), None, "LISTEN", each.socket) for each in self._requests.listeners()]
         for flow in self.flows.values():
             state = states.TIME_WAIT if type(flow) is TimeWait else flow.state
             found.append((flow.local, flow.remote, states.NAMES[state], flow.socket))

@@ -61,8 +61,8 @@ class TimeWait:
             ignores_rst: RFC 1337 is wanted.
 
         Returns:
-            `NOTHING`, `ACK` (answer with an ACK, and begin 2 MSL again), `CHALLENGE` (answer with an ACK alone), `REOPEN`
-            (the SYN may open a new connection), or `END` (forget it). Both answers if `may_answer`.
+            `NOTHING`, `ACK` (answer with an ACK, and begin 2 MSL again), `CHALLENGE` (answer with an ACK alone),
+            `REOPEN` (the SYN may open a new connection), or `END` (forget it). Both answers if `may_answer`.
         """
         flags = segment.flags
         seq = extend(segment.seq, self.rcv_nxt)
@@ -80,8 +80,8 @@ class TimeWait:
                 return REOPEN
         if flags & tcp.RST:
             return NOTHING
-        # A SYN may be an old one, or a new one with a low number, whose sender then ends this with a RST and tries again:
-        # so RFC 9293 §3.10.7.4 and Linux, where RFC 6191 §2 would be silent.
+        # A SYN may be an old one, or a new one with a low number, whose sender then ends this with a RST and tries
+        # again: so RFC 9293 §3.10.7.4 and Linux, where RFC 6191 §2 would be silent.
         return ACK if old or flags & tcp.ACK else CHALLENGE
 
     def may_answer(self, segment, interval, now):

@@ -245,36 +245,140 @@ def test_a_bind_to_an_address_that_is_not_ours_is_refused():
     assert server.program.events[1] == [t.Failed(1, "address_not_ours")]
 
 
-def test_every_request_on_every_kind_of_socket_does_no_harm():
+REQUESTS = (
+    lambda socket: t.Bind(socket, ANY, 0),
+    lambda socket: t.Bind(socket, ANY, 80),
+    lambda socket: t.Connect(socket, A, 1),
+    lambda socket: t.Connect(socket, ANY, 80),
+    lambda socket: t.Listen(socket, 5),
+    lambda socket: t.Taken(socket, 1),
+    lambda socket: t.Write(socket, [b"x"]),
+    lambda socket: t.Write(socket, [b"x"], urgent=True),
+    lambda socket: t.Write(socket, []),
+    lambda socket: t.Shutdown(socket),
+    lambda socket: t.Consumed(socket, 0),
+    lambda socket: t.SetOption(socket, "nodelay", True),
+    lambda socket: t.SetOption(socket, "keepalive", True),
+    lambda socket: t.SetOption(socket, "fin_timeout", 1),
+    lambda socket: t.SetOption(socket, "maximum_segment_size", 500),
+    lambda socket: t.GetInfo(socket, None),
+    lambda socket: t.Abort(socket),
+    lambda socket: t.Close(socket),
+    lambda socket: t.Close(socket, 0),
+)
+KINDS = ("unknown", "bound", "listening", "connecting", "connected", "shut down", "half closed", "closed", "finished")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("at", range(len(REQUESTS)))
+def test_every_request_on_every_kind_of_socket_does_no_harm(kind, at):
+    """One request, then all of them in turn; nothing raises, and nothing is left when all is closed."""
     server = Server()
-    server.opens()
-    (accepted,) = server.program.accepted()
-    server.program.ask(t.Bind(50, ANY, 5000))
-    connecting = server.program.connect(A, 99)
-    requests = [
-        lambda socket: t.Bind(socket, ANY, 0),
-        lambda socket: t.Connect(socket, A, 1),
-        lambda socket: t.Listen(socket, 5),
-        lambda socket: t.Taken(socket, 1),
-        lambda socket: t.Write(socket, [b"x"]),
-        lambda socket: t.Shutdown(socket),
-        lambda socket: t.Consumed(socket, 0),
-        lambda socket: t.SetOption(socket, "nodelay", True),
-        lambda socket: t.GetInfo(socket, None),
-        lambda socket: t.Abort(socket),
-        lambda socket: t.Close(socket),
-        lambda socket: t.Close(socket),
-    ]
-    for socket in (777, 50, server.listener, connecting, accepted):
-        for request in requests:
-            server.program.ask(request(socket))
-            server.network.settle()
-            server.program.turn()
-    server.network.run_for(1000)
-    for socket in (777, 50, server.listener, connecting, accepted):
+    socket, nxt, ack = 50, 0, 0
+    if kind == "bound":
+        server.program.ask(t.Bind(socket, ANY, 5000))
+    elif kind == "listening":
+        socket = server.listener
+    elif kind == "connecting":
+        socket = server.program.connect(A, 99)
+    elif kind != "unknown":
+        nxt, ack = server.opens()
+        (socket,) = server.program.accepted()
+    if kind in ("half closed", "finished"):
+        server.says("FA", nxt, ack)
+    if kind in ("shut down", "finished"):
+        server.program.ask(t.Shutdown(socket))
+        server.network.settle()
+    if kind == "finished":
+        server.says("A", nxt + 1, ack + 1)
+    if kind == "closed":
         server.program.ask(t.Close(socket))
+    for request in (REQUESTS[at], *REQUESTS):
+        server.program.ask(request(socket))
+        server.network.settle()
+        server.program.turn()
+    assert server.core.counts["bugs"] == 0
     server.network.run_for(1000)
+    for each in (socket, server.listener):
+        server.program.ask(t.Close(each))
+    server.program.turn()
+    server.network.run_for(1000)
+    for events in server.program.events.values():
+        assert sum(type(event) is t.Finished for event in events) <= 1
+    for other in server.program.accepted():
+        server.program.ask(t.Close(other))
+    server.network.run_for(2000)
     assert server.core.counts["bugs"] == 0 and server.core.held() == NOTHING
+
+
+def test_an_open_without_a_route_is_refused():
+    peer = Peer(gateway=None)
+    program = Program(peer.network, peer.host)
+    socket = program.connect(bytes((192, 0, 2, 1)), 99)
+    program.turn()
+    assert program.events[socket] == [t.Failed(socket, "net_unreachable")]
+    assert program.core.held() == NOTHING
+
+
+def test_an_open_that_is_refused():
+    """Only by a RST that acknowledges the SYN (RFC 9293 §3.10.7.3)."""
+    server = Server(listen=False)
+    socket = server.program.connect(A, 99)
+    server.network.settle()
+    (packet,) = server.sees()
+    port, seq = int.from_bytes(packet[20:22], "big"), answers([packet])[0].seq
+    server.says("RA", 0, seq + 2, port=port, source_port=99)
+    server.says("R", 0, port=port, source_port=99)
+    assert socket not in server.program.events
+    server.says("RA", 0, seq + 1, port=port, source_port=99)
+    assert server.program.events[socket] == [t.Failed(socket, "refused")]
+    assert server.core.held()["connections"] == server.core.held()["ports"] == 0
+
+
+def test_an_open_to_any_address_is_to_this_host():
+    """As on Linux: 0.0.0.0 is the loopback."""
+    server = Server(listen=False)
+    server.core.requests([t.Bind(1, ANY, 80), t.Listen(1, 5), t.Connect(2, ANY, 80)], 0.0)
+    server.network.settle()
+    server.program.turn()
+    (connected,) = [event for event in server.program.events[2] if type(event) is t.Connected]
+    assert connected.remote == (bytes((127, 0, 0, 1)), 80) and len(server.program.accepted()) == 1
+    assert server.sees() == []
+
+
+def test_one_port_serves_opens_to_different_peers_and_not_twice_the_same():
+    server = Server(listen=False)
+    core = server.core
+    core.requests([t.Bind(1, B, 7000, reuse_address=True), t.Bind(2, B, 7000, reuse_address=True)], 0.0)
+    core.requests([t.Bind(3, B, 7000, reuse_address=True)], 0.0)
+    core.requests([t.Connect(1, A, 90), t.Connect(2, A, 91), t.Connect(3, A, 90)], 0.0)
+    server.program.turn()
+    assert server.program.events[3][-1] == t.Failed(3, "no_free_port")
+    assert core.held()["connections"] == 2
+
+
+def test_all_ports_to_one_peer_may_be_taken_and_then_no_more():
+    peer = Peer(StackConfig(ip_local_port_range=(40_000, 40_009)))
+    program = Program(peer.network, peer.host)
+    sockets = [program.connect(A, 99) for _ in range(11)]
+    other = program.connect(A, 98)
+    program.turn()
+    assert [program.events.get(socket) for socket in sockets] == [None] * 10 + [[t.Failed(sockets[10], "no_free_port")]]
+    assert other not in program.events and program.core.held()["connections"] == 11
+
+
+def test_an_open_that_nobody_answers_times_out():
+    server = Server(listen=False, tcp_syn_retries=2)
+    socket = server.program.connect(A, 99)
+    sent = []
+    for _ in range(8):
+        sent += answers(server.after(1))
+        server.introduce()
+    server.program.turn()
+    assert [each.flags for each in sent] == ["S"] * 3 and len({each.seq for each in sent}) == 1
+    assert server.program.events[socket] == [t.Failed(socket, "timed_out")]
+    server.network.run_for(100)
+    assert server.core.held() == NOTHING
 
 
 # -- TIME-WAIT --------------------------------------------------------------------------------------------------------
@@ -342,6 +446,140 @@ def test_an_icmp_error_counts_only_with_a_number_in_flight():
         server.program.turn()
         assert bool(server.program.events.get(socket)) == fails
     assert server.program.events[socket] == [t.Failed(socket, "host_unreachable")]
+
+
+def icmp_error(server, packet, kind, code, rest=bytes(4), seq_change=0):
+    """Send an ICMP error that quotes a packet of the host, its number changed."""
+    seq = (int.from_bytes(packet[24:28], "big") + seq_change) & 0xFFFFFFFF
+    quoted = packet[:24] + seq.to_bytes(4, "big") + packet[28:]
+    server.sends(ethernet(ip(icmp.build(kind, code, rest, quoted[:28]))))
+    server.program.turn()
+
+
+@pytest.mark.parametrize(("kind", "code"), [(3, 0), (3, 1), (3, 2), (3, 3), (3, 13), (11, 0), (12, 0)])
+def test_no_icmp_error_ends_a_connection_that_stands(kind, code):
+    """RFC 9293 MUST-54, RFC 5461: it is only what a later timeout is called."""
+    server = Server()
+    nxt, ack = server.opens()
+    (socket,) = server.program.accepted()
+    server.program.send(socket, b"x" * 100, end=False)
+    server.network.settle()
+    (packet,) = server.sees()
+    icmp_error(server, packet, kind, code)
+    assert len(server.core.flows) == 1
+    assert server.says("PA", nxt, ack + 100, b"still here")[0].flags == "A"
+    assert server.program.received[socket] == b"still here"
+
+
+@pytest.mark.parametrize(("change", "cut"), [(-1, False), (0, True), (2919, True), (2921, False), (2**31, False)])
+def test_fragmentation_needed_is_believed_with_a_number_in_flight(change, cut):
+    """RFC 5927 §4.1, RFC 1191: then segments shrink, and inet is told."""
+    server = Server()
+    server.opens()
+    (socket,) = server.program.accepted()
+    server.program.send(socket, bytes(2920), end=False)
+    server.network.settle()
+    packet = server.sees()[0]
+    icmp_error(server, packet, 3, 4, bytes((0, 0, 1000 >> 8, 1000 & 255)), change)
+    (connection,) = server.core.flows.values()
+    assert connection.terms.path_mss == (960 if cut else 1460)
+    assert server.host.inet.path(A).mtu == (1000 if cut else 1500)
+    sizes = [each.length for each in answers(server.after(1))]
+    assert max(sizes) == (960 if cut else 1460)
+
+
+def test_an_icmp_error_about_another_connection_is_ignored():
+    server = Server()
+    server.opens()
+    (socket,) = server.program.accepted()
+    server.program.send(socket, b"x", end=False)
+    server.network.settle()
+    (packet,) = server.sees()
+    icmp_error(server, packet[:22] + b"\x11\x11" + packet[24:], 3, 4, bytes((0, 0, 3, 232)))
+    icmp_error(server, packet[:20] + b"\x11\x11" + packet[22:], 3, 4, bytes((0, 0, 3, 232)))
+    (connection,) = server.core.flows.values()
+    assert connection.terms.path_mss == 1460 and server.drops["icmp_unmatched"] == 2
+
+
+# -- after the program has gone ---------------------------------------------------------------------------------------
+
+
+def closing(**config):
+    """A host whose program has closed a connection; the peer's next number, the host's, and what was sent."""
+    server = Server(**config)
+    nxt, ack = server.opens()
+    (socket,) = server.program.accepted()
+    server.program.ask(t.Close(socket))
+    server.network.settle()
+    return server, nxt, ack + 1, answers(server.sees())
+
+
+def test_fin_wait_2_without_a_program_lasts_fin_timeout():
+    server, nxt, ack, sent = closing(tcp_fin_timeout=5)
+    assert [each.flags for each in sent] == ["FA"]
+    server.says("A", nxt, ack)
+    server.network.run_for(4.9)
+    assert server.core.held()["connections"] == 1
+    assert answers(server.after(0.2)) == []
+    assert server.core.held()["connections"] == 0
+    server.introduce()
+    assert server.says("FA", nxt, ack)[0].flags == "R"  # nobody is there any more
+
+
+def test_text_for_a_program_that_has_gone_is_reset():
+    """RFC 1122 §4.2.2.13."""
+    server, nxt, ack, _ = closing()
+    assert [each.flags[0] for each in server.says("PA", nxt, ack, b"anyone?")] == ["R"]
+    assert server.core.held()["connections"] == 0 and server.core.counts["AbortOnData"] == 1
+
+
+def test_a_close_with_unread_data_resets():
+    """RFC 2525 §2.17."""
+    server = Server()
+    server.program.reads = False
+    nxt, ack = server.opens()
+    (socket,) = server.program.accepted()
+    server.says("PA", nxt, ack, b"unread")
+    server.program.ask(t.Close(socket))
+    server.network.settle()
+    assert answers(server.sees()) == [(A, "RA", ack, nxt + 6, 0)]
+    assert server.core.held()["connections"] == server.core.held()["memory"] == 0
+
+
+def test_linger_of_0_resets_and_drops_what_is_written():
+    server = Server()
+    nxt, ack = server.opens()
+    (socket,) = server.program.accepted()
+    server.program.send(socket, bytes(50_000), end=False)
+    server.network.settle()
+    sent = server.sees()
+    server.program.ask(t.Close(socket, 0))
+    server.network.settle()
+    (reset,) = answers(server.sees())
+    assert reset.flags == "RA" and reset.ack == nxt
+    assert reset.seq == (ack + sum(each.length for each in answers(sent))) & 0xFFFFFFFF
+    assert server.core.held()["connections"] == server.core.held()["memory"] == 0
+
+
+def test_there_are_no_more_orphans_than_the_limit():
+    server = Server(tcp_max_orphans=2)
+    for port in range(40_000, 40_005):
+        server.opens(port)
+    for socket in server.program.accepted():
+        server.program.ask(t.Close(socket))
+    server.network.settle()
+    assert [each.flags for each in answers(server.sees())] == ["FA"] * 2 + ["RA"] * 3
+    assert server.core.held()["connections"] == 2 and server.core.counts["AbortOnMemory"] == 3
+
+
+def test_an_orphan_that_nobody_acknowledges_is_given_up():
+    server, _, _, _ = closing(tcp_orphan_retries=3)
+    for _ in range(60):
+        server.after(1)
+        server.introduce()
+    server.program.ask(t.Close(server.listener))
+    server.network.run_for(200)
+    assert server.core.held() == NOTHING
 
 
 # -- nothing is left --------------------------------------------------------------------------------------------------

@@ -91,7 +91,7 @@ def test_two_listeners_on_one_port_with_different_addresses():
     assert server.says("S", 100, source_port=40_009)[0].flags == "RA"
 
 
-# -- LISTEN (RFC 9293 §3.10.7.2) ----------------------------------------------------------------------------------------
+# -- LISTEN (RFC 9293 §3.10.7.2) ---------------------------------------------------------------------------------------
 
 
 def test_rst_first_then_ack_then_syn():

@@ -5,7 +5,6 @@ from types import SimpleNamespace
 import pytest
 
 from pystack import transport as t
-from pystack.tcp import timewait
 from pystack.tcp.segment import Segment
 from pystack.tcp.timewait import ACK, CHALLENGE, END, NOTHING, REOPEN, TimeWait
 from pystack.wire import tcp_options
@@ -13,7 +12,8 @@ from pystack.wire.seq import MASK
 from tests.support.frames import A, B
 from tests.support.segments import answers, options_of, segment
 from tests.support.tcp import flags_of, options
-from tests.tcp.test_layer import ANY, NOTHING as EMPTY, SYN_OPTIONS, Server
+from tests.tcp.test_layer import ANY, SYN_OPTIONS, Server
+from tests.tcp.test_layer import NOTHING as EMPTY
 
 RCV_NXT, SND_NXT, TS_RECENT = 2**32 - 5, 5000, 100  # so that numbers beyond it cross 2^32
 
@@ -99,9 +99,11 @@ def test_our_own_connect_may_replace_it_a_second_later_if_there_are_timestamps()
 # -- in a host --------------------------------------------------------------------------------------------------------
 
 
-def closed(timestamps=False, **config):
+def closed(timestamps=False, reuse_address=False, **config):
     """A host with a TIME-WAIT; returns it, the peer's next number and the host's."""
-    server = Server(tcp_timestamps=timestamps, **config)
+    server = Server(listen=False, tcp_timestamps=timestamps, **config)
+    server.listener = 60
+    server.core.requests([t.Bind(60, ANY, 80, reuse_address=reuse_address), t.Listen(60, 8)], 0.0)
     stamp = (500, 0) if timestamps else None
     packets = server.sends(segment("S", 100, options=tcp_options.syn(1460, 0, True, stamp)))
     (syn_ack,) = answers(packets)
@@ -192,7 +194,7 @@ def test_its_port_cannot_be_listened_at_without_reuse_address():
 @pytest.mark.parametrize(("reuse", "taken"), [(0, False), (1, True), (2, False)])
 def test_a_connect_takes_over_a_time_wait_if_it_may(reuse, taken):
     """tcp_tw_reuse; 2 is for the loopback alone."""
-    server, _, ack = closed(timestamps=True, tcp_tw_reuse=reuse)
+    server, _, ack = closed(timestamps=True, reuse_address=True, tcp_tw_reuse=reuse)
     server.program.ask(t.Close(server.listener))
     server.network.run_for(2)
     server.core.requests([t.Bind(70, B, 80, reuse_address=True), t.Connect(70, A, 40_000)], server.network.now)
@@ -202,8 +204,3 @@ def test_a_connect_takes_over_a_time_wait_if_it_may(reuse, taken):
     held = server.core.held()
     assert (held["connections"], held["time_waits"]) == ((1, 0) if taken else (0, 1))
     assert all(65_535 < (each.seq - ack) & MASK for each in sent)
-
-
-def test_the_module_names_each_verdict_once():
-    names = [timewait.NOTHING, timewait.ACK, timewait.CHALLENGE, timewait.REOPEN, timewait.END]
-    assert len(set(names)) == len(names)
