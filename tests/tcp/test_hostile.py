@@ -2,12 +2,15 @@
 
 from random import Random
 
+import pytest
+
 from pystack import transport as t
 from pystack.config import StackConfig, TcpConfig
+from pystack.tcp.timewait import TimeWait
 from tests.support.programs import playground
 from tests.support.segments import segment
 from tests.support.tcp import established, options
-from tests.tcp.test_layer import SYN_OPTIONS, Server
+from tests.tcp.test_layer import NOTHING, SYN_OPTIONS, Server
 
 
 def test_blind_resets_syns_and_data_over_the_whole_window():
@@ -146,3 +149,83 @@ def test_sockets_that_are_never_read_stay_within_the_limit_of_the_stack():
         client.ask(t.Abort(socket))
     network.run_for(100)
     assert client.core.held()["memory"] == 0
+
+
+def test_all_connections_together_send_no_more_challenges_than_the_limit():
+    """RFC 5961 §7: blind SYNs into many connections at once."""
+    server = Server(backlog=100, tcp_challenge_ack_limit=10)
+    ends = {port: server.opens(port) for port in range(40_000, 40_040)}
+    sent = server.sends(*(segment("S", nxt + 9, source_port=port) for port, (nxt, _) in ends.items()))
+    assert len(sent) == server.core.counts["ChallengeACK"] == 10
+    assert server.drops["challenge_limited"] == 30 and server.core.held()["connections"] == 40
+
+
+def test_text_that_was_sacked_and_then_taken_back_is_sent_again():
+    """RFC 2018 §8: reneging."""
+    made = established()
+    made.write(bytes(14_600))
+    made.arrives("A", 1, 1, opts=options(sacks=((1461, 14_601),)))
+    seen = bytearray(14_601)
+    for _ in range(30):
+        for _, each in made.after(2):
+            seen[each.seq : each.seq + each.length] = b"\1" * each.length
+        upto = seen.index(0, 1) if 0 in seen[1:] else 14_601
+        made.arrives("A", 1, upto)
+    assert made.connection.sender.snd_una - made.connection.sender.iss == 14_601
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_stranger_who_knows_the_numbers_breaks_nothing(seed):
+    """Segments with flags and numbers that are nearly right, in every state, while the program does what it likes:
+    no bug is met, no connection ends twice, and nothing is left."""
+    random = Random(seed)
+    server = Server(
+        backlog=random.choice((0, 1, 4)),
+        tcp_syncookies=random.choice((0, 1, 2)),
+        tcp_max_tw_buckets=random.choice((0, 2, 100)),
+        tcp_max_orphans=random.choice((0, 2, 100)),
+    )
+    program, core, closed = server.program, server.core, set()
+    for _ in range(200):
+        server.sends(*(_nearly_right(random, core) for _ in range(random.randrange(1, 5))))
+        program.turn()
+        alive = [socket for socket in program.accepted() if socket not in closed]
+        if alive and random.random() < 0.2:
+            socket = random.choice(alive)
+            request = random.choice((t.Close(socket), t.Close(socket, 0), t.Shutdown(socket), t.Abort(socket)))
+            if type(request) is not t.Shutdown:
+                closed.add(socket)
+            program.ask(request)
+        if random.random() < 0.1:
+            server.after(random.choice((0.01, 0.3, 2, 30)))
+            server.introduce()
+    program.ask(t.Close(server.listener))
+    for _ in range(2):
+        server.network.run_for(2000)
+        program.turn()
+        for socket in program.accepted():
+            program.ask(t.Close(socket))
+    server.network.run_for(2000)
+    assert core.counts["bugs"] == core.counts["CurrEstab"] == 0 and core.held() == NOTHING
+    for events in program.events.values():
+        assert sum(type(event) in (t.Finished, t.Failed) for event in events) <= 1
+
+
+def _nearly_right(random, core):
+    """A segment for one of the core's flows, or for none."""
+    seq, ack, source_port = random.getrandbits(32), random.getrandbits(32), random.randrange(40_000, 40_008)
+    flows = list(core.flows.values())
+    if flows and random.random() < 0.85:
+        flow = random.choice(flows)
+        ours = flow if type(flow) is TimeWait else flow.sender
+        theirs = flow if type(flow) is TimeWait else flow.receiver
+        seq = (theirs.rcv_nxt + random.choice((0, 0, 0, 0, -1, 1, 1460, -1460, 70_000))) & 0xFFFFFFFF
+        ack = (ours.snd_nxt + random.choice((0, 0, 0, 0, -1, 1, -70_000))) & 0xFFFFFFFF
+        source_port = flow.remote[1]
+    flags = random.choice(("S", "A", "A", "A", "SA", "FA", "PA", "PA", "RA", "R", "F", "", "SF", "FPA"))
+    edges = ((ack + random.choice((0, 1, 1000, -5))) & 0xFFFFFFFF, (ack + random.choice((1, 1460, 5000))) & 0xFFFFFFFF)
+    sack = b"\1\1\5\x0a" + b"".join(edge.to_bytes(4, "big") for edge in edges)
+    opts = random.choice((b"", b"", SYN_OPTIONS, sack, random.randbytes(8)))
+    payload = random.choice((b"", b"x", bytes(random.randrange(1, 1400))))
+    window = random.choice((0, 1, 100, 65_535))
+    return segment(flags, seq, ack, payload, source_port=source_port, window=window, options=opts)
