@@ -29,6 +29,7 @@ from pystack.runtime.supervisor import Supervisor
 from pystack.sockets.datagram import UdpSocket
 from pystack.sockets.endpoints import Endpoints
 from pystack.sockets.stream import TcpListener, TcpStream
+from pystack.sockets.way import Way
 from pystack.tcp import settings as tcp_settings
 from pystack.tcp.layer import TcpLayer
 from pystack.udp.bindings import Settings as UdpSettings
@@ -398,10 +399,9 @@ class Stack:
     def _start_stages(self):
         layers, config = self._layers, self._config
         make_queue = SimpleQueue if config.queue == "gevent" else Mailbox
+        queues = {name: make_queue(config.mailbox_limit) for name in layers.cores}
         for name, core in layers.cores.items():
-            self._stages[name] = Stage(
-                name, core, self._clock, self._supervisor, make_queue=lambda: make_queue(config.mailbox_limit)
-            )
+            self._stages[name] = Stage(name, core, self._clock, self._supervisor, make_queue=partial(queues.get, name))
         for source, outbox, target, inlet in layers.wires:
             handler = getattr(layers.cores[target], inlet)
             self._stages[source].connect(outbox, self._stages[target].port(handler))
@@ -412,14 +412,21 @@ class Stack:
         self._control = self._stages["inet"].port(layers.cores["inet"].control)
         self._pings = PingClient(self._clock, self._control.put, self._random)
         self._stages["inet"].connect("echo", self._pings)
-        puts = {name: self._stages[name].port(layers.cores[name].requests).put for name in ("tcp", "udp")}
+        ways = {name: self._way_to(name, queues[name]) for name in ("tcp", "udp")}
         checks = {"tcp": tcp_settings.check_setting, "udp": partial(check_setting, UdpSettings)}
-        self._endpoints = Endpoints(self._clock, puts, checks)
-        for name in puts:
+        self._endpoints = Endpoints(self._clock, ways, checks)
+        for name in ways:
             self._stages[name].connect("sockets", self._endpoints.inlet(name))
         self._stages["inet"].connect("events", _EventLog(self._name_of))
         for part in (*self._stages.values(), *self._drivers.values()):
             part.start()
+
+    def _way_to(self, name, queue):
+        """The `Way` of the sockets' requests to a transport, by its stage's queue."""
+        way = Way(self._layers.cores[name].requests)
+        limit = (self._config.mailbox_limit + 1) // 2  # the other half is for packets, which do not wait
+        way.connect(self._stages[name].port(way.take).put, lambda: queue.qsize() < limit)
+        return way
 
     def _name_of(self, index):
         return self._layers.cores["inet"].addresses.interfaces[index].name

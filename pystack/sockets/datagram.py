@@ -41,6 +41,7 @@ class UdpSocket(Endpoint):
         self._raise_pending()
         self._refusal = None
         self._request(transport.Send(self.number, bytes(payload), address, port, **how))
+        self._endpoints.settle(self.transport)  # success has no event
         if self._refusal is not None:
             raise failure(self._refusal)
         return len(payload)

@@ -2,7 +2,10 @@
 
 from itertools import count
 
+import gevent
+
 from pystack import errors, transport
+from pystack.errors import StackStopped
 from pystack.sockets.waiting import Waiting
 
 
@@ -11,14 +14,14 @@ class Endpoints:
 
     Args:
         clock: for timeouts.
-        requests: transport's name -> the ``put`` of its inlet for requests.
+        ways: transport's name -> the `Way` to it.
         checks: transport's name -> a function of a setting's name and value, which raises StackError if it is wrong.
     """
 
-    def __init__(self, clock, requests, checks):
+    def __init__(self, clock, ways, checks):
         self.clock = clock
         self._checks = checks
-        self._requests = requests
+        self._ways = ways
         self._sockets = {}  # (transport's name, number) -> `Endpoint`
         self._numbers = count(1)
         self._failure = None
@@ -44,9 +47,12 @@ class Endpoints:
 
         Raises StackStopped.
         """
-        if self._failure is not None:
-            raise self._failure
-        self._requests[name]([request])
+        self._check_running()
+        self._ways[name].give(request, self._check_running)
+
+    def settle(self, name):
+        """Wait until a transport has done all that was asked of it up to now. Raises StackStopped."""
+        self._ways[name].settle(self._check_running)
 
     def check(self, name, setting, value):
         """Raise StackError if the transport has no such setting, or it cannot have this value."""
@@ -66,13 +72,24 @@ class Endpoints:
             if type(event) is transport.Accepted:
                 listener = sockets.get((name, event.listener))
                 if listener is None:  # closed meanwhile: Linux resets what it had not accepted
-                    self._requests[name]([transport.Abort(event.socket)])
+                    # Not from here: this is the transport's own turn, which must not wait for its own queue.
+                    gevent.spawn(self._abort, name, event.socket)
                 else:
                     listener.event(event)
             else:
                 endpoint = sockets.get((name, event.socket))
                 if endpoint is not None:
                     endpoint.event(event)
+
+    def _abort(self, name, socket):
+        try:
+            self.request(name, transport.Abort(socket))
+        except StackStopped:
+            pass  # and the connection with it
+
+    def _check_running(self):
+        if self._failure is not None:
+            raise self._failure
 
 
 class _Inlet:

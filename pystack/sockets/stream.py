@@ -3,7 +3,7 @@
 import errno
 from collections import deque
 
-from pystack import transport
+from pystack import errors, transport
 from pystack.sockets.endpoints import Endpoint, failure
 
 
@@ -27,6 +27,8 @@ class TcpStream(Endpoint):
 
     def connect(self, address, port, timeout=None):
         """Connect, and return when the connection stands. Raises OSError."""
+        if self.remote is not None:
+            raise failure(errors.ALREADY_CONNECTED)
         self._request(transport.Connect(self.number, address, port))
         self._wait(lambda: self.remote is not None or self._cause is not None, timeout)
         if self._cause is not None:
@@ -34,17 +36,22 @@ class TcpStream(Endpoint):
 
     def recv(self, size):
         """At most *size* bytes, at least one; ``b""`` at the end of the stream. Raises OSError."""
+        if size < 0:
+            raise ValueError(f"recv: the size must not be negative, as {size} is")
         if not self._await_data():
             return b""
         first = self._buffers[0]
         if len(first) >= size or len(self._buffers) == 1:
-            return bytes(self._take(size))
-        parts = []
-        while size and self._buffers:
-            part = self._take(size)
-            size -= len(part)
-            parts.append(part)
-        return b"".join(parts)
+            data = bytes(self._take(size))
+        else:
+            parts = []
+            while size and self._buffers:
+                part = self._take(size)
+                size -= len(part)
+                parts.append(part)
+            data = b"".join(parts)
+        self._tell_consumed(len(data))
+        return data
 
     def recv_into(self, buffer):
         """As `recv` of ``len(buffer)`` bytes, into *buffer*; returns how many."""
@@ -55,6 +62,7 @@ class TcpStream(Endpoint):
             part = self._take(len(view) - at)
             view[at : at + len(part)] = part
             at += len(part)
+        self._tell_consumed(at)
         return at
 
     def send(self, data):
@@ -94,9 +102,10 @@ class TcpStream(Endpoint):
         self._request(transport.Shutdown(self.number))
 
     def abort(self):
-        """Reset the connection."""
+        """Reset the connection. As `close`, it may be called twice, and after the stack has stopped."""
         if not self._closed:
-            self._request(transport.Abort(self.number))
+            if self._stopped is None:
+                self._request(transport.Abort(self.number))
             self._closed = True
             self._endpoints.forget(self.transport, self)
             self._waiting.wake()
@@ -144,18 +153,24 @@ class TcpStream(Endpoint):
         if self._buffers:
             return True
         if self._cause is not None and not self._ended:
-            raise failure(self._cause)
+            self._raise_cause()
         return False
 
     def _await_room(self):
         self._wait(lambda: self._room > 0 or self._cause is not None or self._shut)
+        if self._cause is not None:
+            self._raise_cause()
         if self._shut:
             raise BrokenPipeError(errno.EPIPE, "the sending side has ended")
-        if self._cause is not None:
-            raise failure(self._cause)
+
+    def _raise_cause(self):
+        """Raise why the connection has failed, once: as on Linux the stream has ended then, both ways."""
+        cause, self._cause = self._cause, None
+        self._ended = self._shut = True
+        raise failure(cause)
 
     def _take(self, size):
-        """The first *size* bytes of the first buffer, or all of it; TCP is told."""
+        """The first *size* bytes of the first buffer, or all of it; TCP is to be told."""
         first = self._buffers[0]
         if len(first) <= size:
             self._buffers.popleft()
@@ -164,9 +179,11 @@ class TcpStream(Endpoint):
             part = first[:size]
             self._buffers[0] = first[size:]
         self._unread -= len(part)
-        if self._cause is None and self._stopped is None:
-            self._request(transport.Consumed(self.number, len(part)))
         return part
+
+    def _tell_consumed(self, size):
+        if size and self._cause is None and self._stopped is None:
+            self._request(transport.Consumed(self.number, size))
 
 
 class TcpListener(Endpoint):
@@ -204,6 +221,6 @@ class TcpListener(Endpoint):
 
 
 def _frozen(data):
-    """A view of *data* that nobody else can change: a copy unless it is bytes."""
-    view = memoryview(data).cast("B") if type(data) is not memoryview else data.cast("B")
-    return view if view.readonly else memoryview(bytes(view))
+    """A view of *data* that nobody else can change: a copy, unless it is of bytes."""
+    view = memoryview(data)  # a read-only one may still be of what its owner can change
+    return view.cast("B") if type(view.obj) is bytes else memoryview(bytes(view))
