@@ -1,8 +1,8 @@
 """TCP beside the kernel's: bulk both ways and the round trip of one byte, alternating in one run.
 
 In namespaces of its own, a kernel's program (Python, in a process of its own) talks to another such program in a second
-namespace over a veth pair, and to a program on a stack on a TAP. Both servers run the same code. Run it as root or where
-user namespaces are allowed: ``python benchmarks/tcp.py [--rounds N] [--size MB]``.
+namespace over a veth pair, and to a program on a stack on a TAP; both servers run the same code. Run it as root or
+where user namespaces are allowed: ``python benchmarks/tcp.py [--rounds N] [--size MB]``.
 """
 
 import argparse
