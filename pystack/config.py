@@ -59,7 +59,7 @@ class TcpConfig(_Checked):
     # Buffers, in bytes: least, at first, and the most that autotuning gives. Linux's most is 6 and 4 MB, with which a
     # path of 100 ms does not fill 1 Gbit/s.
     tcp_rmem: tuple = _within((4096, 131_072, 32 * _MB), 2048, 1 << 30)
-    tcp_wmem: tuple = _within((4096, 131_072, 32 * _MB), 2048, 1 << 30)
+    tcp_wmem: tuple = _within((4096, 16_384, 32 * _MB), 2048, 1 << 30)
     # What all connections may hold together: windows shrink from 3/4 of it on, beyond it data is dropped.
     tcp_mem: int = _within(384 * _MB, 65_536, 1 << 40)
     # Options on the SYN.

@@ -17,10 +17,11 @@ class Identifications:
         self._secret = random.getrandbits(32)
         self._counters = [random.getrandbits(16) for _ in range(ID_COUNTERS)]
 
-    def next(self, packet):
-        """The identification for a packet that may be fragmented."""
+    def next(self, packet, count=1):
+        """The identification for a packet that may be fragmented; the *count* - 1 numbers after it are taken too."""
         at = zlib.crc32(packet.destination + packet.source + bytes((packet.protocol,)), self._secret) % ID_COUNTERS
-        value = self._counters[at] = (self._counters[at] + 1) & 0xFFFF
+        value = (self._counters[at] + 1) & 0xFFFF
+        self._counters[at] = value + count - 1
         return value
 
 
@@ -91,6 +92,12 @@ def length_of(packet):
 def length_of_segment(packet):
     """Bytes of a full IP packet of those that a super-segment, still without its IP header, is cut into."""
     return ipv4.HEADER_LENGTH + len(packet.options) + len(packet.header) + packet.gso_size
+
+
+def segment_count(packet, length):
+    """How many IP packets a super-segment of *length* bytes with its IP header is cut into."""
+    headers = length_of_segment(packet) - packet.gso_size
+    return -(-(length - headers) // packet.gso_size)
 
 
 def finish_checksum(packet, length, offload):

@@ -350,8 +350,12 @@ class InetLayer:
         """Leave it to the device to cut it, or cut it now."""
         outbox = self.outboxes[interface.name]
         if interface.segment_offload:
+            identification = 0
+            if not packet.dont_fragment:
+                # The device numbers its segments from here on (Linux's ip_select_ident_segs).
+                identification = self._identifications.next(packet, ip.segment_count(packet, length))
             ip.finish_checksum(packet, length, True)
-            ip.finish(packet, length, 0 if packet.dont_fragment else self._identifications.next(packet), ttl)
+            ip.finish(packet, length, identification, ttl)
             outbox.append(packet)
             return
         for segment in segmentation.segments(packet):

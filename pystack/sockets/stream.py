@@ -29,6 +29,7 @@ class TcpStream(Endpoint):
         """Connect, and return when the connection stands. Raises OSError."""
         if self.remote is not None:
             raise failure(errors.ALREADY_CONNECTED)
+        self._cause = None
         self._request(transport.Connect(self.number, address, port))
         self._wait(lambda: self.remote is not None or self._cause is not None, timeout)
         if self._cause is not None:
@@ -202,8 +203,9 @@ class TcpListener(Endpoint):
     def accept(self):
         """The next connection, a `TcpStream`; waits for it. Raises OSError."""
         self._wait(lambda: self._streams)
+        stream = self._streams.popleft()  # first, for the request may let another greenlet run
         self._request(transport.Taken(self.number, 1))
-        return self._streams.popleft()
+        return stream
 
     def event(self, event):
         if type(event) is transport.Accepted:

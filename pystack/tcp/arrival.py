@@ -121,8 +121,9 @@ def _check_syn_again(connection, segment, now):
     if segment.seq != connection.receiver.irs:
         return True
     if segment.flags & tcp.ACK:
-        segment.flags &= ~tcp.SYN
+        segment.flags &= ~(tcp.SYN | tcp.ECE | tcp.CWR)  # these are SYN's: no echo of congestion
         segment.seq += 1
+        segment.window >>= connection.terms.peer_window_scale  # a SYN's is not scaled
         connection.must_ack = True
         return True
     connection.drops[errors.NOT_ACCEPTABLE] += 1
@@ -294,7 +295,7 @@ def _acknowledge(connection, segment, now, scaled=True):
         segment.seq,
         sacks,
         now,
-        ece=terms.ecn and bool(segment.flags & tcp.ECE),
+        ece=terms.ecn and segment.flags & (tcp.ECE | tcp.SYN) == tcp.ECE,  # on a SYN it is agreement
         echoed_at=echoed_at,
         has_payload=bool(segment.payload),
     )

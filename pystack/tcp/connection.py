@@ -185,18 +185,22 @@ class Connection:
             self._let_go()
         elif linger == 0 or (self.receiver is not None and self.receiver.unread):
             self.counts["AbortOnClose"] += 1
-            self.abort(now)
+            self.abort(now, lost=linger != 0)
         else:
             self.shutdown(now)
             if self.state == states.FIN_WAIT_2:
                 self._await_fin(now)
 
-    def abort(self, now):
-        """Reset the connection (RFC 9293 §3.10.5)."""
+    def abort(self, now, lost=False):
+        """Reset the connection (RFC 9293 §3.10.5).
+
+        After both sides' FIN, as on Linux, only if something is *lost* thereby that came, or was to be sent.
+        """
         self.orphaned = True
         self.events.clear()
-        if self.state in states.RESETTABLE:
-            self.output.reset(self.sender.snd_nxt, self.receiver, now)
+        ending = self.state in (states.CLOSING, states.LAST_ACK)
+        if self.state in states.RESETTABLE or (ending and (lost or self.sender.unsent)):
+            self.output.reset(self._acceptable_seq(), self.receiver, now)
         self._end()
 
     def consumed(self, size, now):
@@ -272,7 +276,7 @@ class Connection:
         busy = sender.snd_una != sender.snd_nxt or sender.unsent
         verdict = self.keepalive.expire(self.settings, busy, now)
         if verdict == timers.GIVE_UP:
-            self.output.reset(sender.snd_nxt, self.receiver, now)
+            self.output.reset(self._acceptable_seq(), self.receiver, now)
             self.fail(self.soft_cause or errors.TIMED_OUT)
         elif verdict == timers.PROBE:
             self.counts["KeepAlive"] += 1
@@ -441,9 +445,18 @@ class Connection:
             self._acked(now)
 
     def send_ack(self, now, seq=None):
-        """A segment without text, from SND.NXT on if *seq* is not given."""
-        self.output.ack(self.sender.snd_nxt if seq is None else seq, self.receiver, now)
+        """A segment without text, from SND.NXT on if *seq* is not given and the peer's window lets it."""
+        self.output.ack(self._acceptable_seq() if seq is None else seq, self.receiver, now)
         self._acked(now)
+
+    def _acceptable_seq(self):
+        """SND.NXT; or the right edge of the window, if the peer has moved that to the left of what is sent: beyond it
+        it would not even look at the ACK or RST (RFC 9293 MUST-34, Linux's tcp_acceptable_seq)."""
+        sender = self.sender
+        nxt = sender.snd_nxt
+        beyond = nxt - sender.snd_una - sender.snd_wnd
+        # A scaled window may be rounded down.
+        return nxt - beyond if beyond >= 1 << self.terms.peer_window_scale and sender.syn_acked else nxt
 
     def _acked(self, now):
         self.must_ack = False

@@ -12,12 +12,13 @@ class Persist:
     window opens.
     """
 
-    __slots__ = ("_rto_max", "_shift", "due_at", "probes", "since")
+    __slots__ = ("_rto_max", "_shift", "answered_at", "due_at", "probes", "since")
 
     def __init__(self, rto_max):
         self._rto_max = rto_max
         self._shift = 0
         self.due_at = NEVER
+        self.answered_at = -NEVER  # when the peer was last heard
         self.probes = 0
         self.since = None  # when the first unanswered probe was sent
 
@@ -30,12 +31,19 @@ class Persist:
         """Something could be sent."""
         self.due_at = NEVER
         self._shift = 0
-        self.answered()
-
-    def answered(self):
-        """The peer lives, so it may keep its window closed for ever (RFC 9293 MUST-37)."""
         self.probes = 0
         self.since = None
+
+    def answered(self, now):
+        """The peer lives, so it may keep its window closed for ever (RFC 9293 MUST-37)."""
+        self.answered_at = now
+        self.probes = 0
+        self.since = None
+
+    def slowed(self, rto, retries):
+        """Whether there were *retries* probes, answered or not, and they cannot get rarer. An orphan gets no more, or a
+        peer that never opens its window could hold it for ever (Linux's tcp_probe_timer; RFC 6429 allows it)."""
+        return self._shift >= retries and rto * (1 << self._shift) >= self._rto_max
 
     def probed(self, rto, now):
         """One more probe is sent; the next is due after twice the time."""

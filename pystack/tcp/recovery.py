@@ -259,7 +259,9 @@ class Recovery:
         before = board.lost
         if self.state == LOSS and self._in_loss(una, advanced, original, echoed_at):
             return None
-        if self.state in (CWR, RECOVERY) and una >= self.high_seq:
+        # CWR lasts until something above high_seq is acknowledged, with which our CWR flag went: up to there the peer
+        # goes on to echo (RFC 3168 §6.1.2, Linux's tcp_fastretrans_alert).
+        if (self.state == RECOVERY and una >= self.high_seq) or (self.state == CWR and una > self.high_seq):
             if self.state == RECOVERY and self._was_spurious(echoed_at):
                 self._undo()
             else:

@@ -70,6 +70,8 @@ class Requests:
         """Those of a socket that is not connected yet; made when it is first heard of."""
         known = self._sockets.get(socket)
         if known is None:
+            if self.ports.claim(socket) is not None:
+                return None  # its connection is in TIME-WAIT, which holds the port
             known = self._sockets[socket] = Settings.from_config(self._layer.config)
         return known if type(known) is Settings else None
 
@@ -228,7 +230,9 @@ class Requests:
 
     def _abort(self, request, now):
         connection = self._connection(request)
-        if connection is not None:
+        if connection is None:
+            self._close(request, now)
+        else:
             connection.abort(now)
             self._layer.settle(connection, now)
 
@@ -240,7 +244,9 @@ class Requests:
         elif type(known) is Listener:
             setattr(known.settings, request.name, request.value)
         else:
-            setattr(self._settings(request.socket), request.name, request.value)
+            settings = self._settings(request.socket)
+            if settings is not None:
+                setattr(settings, request.name, request.value)
 
     def _get_info(self, request, now):
         connection = self._connection(request)

@@ -18,15 +18,17 @@ class Sent:
         "first_sent_at",
         "fresh",
         "lost",
+        "mss",
         "sacked",
         "sent_at",
         "start",
         "transmissions",
     )
 
-    def __init__(self, start, end, now):
+    def __init__(self, start, end, mss, now):
         self.start = start
         self.end = end
+        self.mss = mss  # bytes of its segments: it is only ever split between them
         self.sent_at = now
         self.transmissions = 1
         self.sacked = False
@@ -40,7 +42,7 @@ class Sent:
 
     def split(self, at):
         """Cut off what begins at *at*, and return it."""
-        rest = Sent(at, self.end, self.sent_at)
+        rest = Sent(at, self.end, self.mss, self.sent_at)
         rest.fresh = self.fresh
         for name in ("transmissions", "sacked", "lost", "again"):
             setattr(rest, name, getattr(self, name))
@@ -53,7 +55,7 @@ class Sent:
 class Scoreboard:
     """Records that tile [SND.UNA, SND.NXT) without a gap, and sums over them in sequence numbers (bytes, SYN, FIN)."""
 
-    __slots__ = ("_known", "again", "lost", "presumed", "records", "sacked", "size")
+    __slots__ = ("_known", "again", "lost", "presumed", "records", "sacked", "size", "waiting")
 
     def __init__(self):
         self.records = []
@@ -61,6 +63,7 @@ class Scoreboard:
         self.sacked = 0
         self.lost = 0  # and not sacked, retransmitted or not
         self.again = 0  # retransmissions in flight
+        self.waiting = 0  # lost, and to be sent again
         self.presumed = 0  # delivered, as far as duplicate ACKs tell of peers without SACK
         self._known = frozenset()  # the blocks of the last ACK: most of them come again and again
 
@@ -69,9 +72,9 @@ class Scoreboard:
         """RFC 6675's pipe."""
         return self.size - self.sacked - self.lost + self.again - self.presumed
 
-    def sent(self, start, end, now):
-        """Something new has left; returns its record."""
-        record = Sent(start, end, now)
+    def sent(self, start, end, mss, now):
+        """Something new has left, in segments of *mss* bytes; returns its record."""
+        record = Sent(start, end, mss, now)
         self.records.append(record)
         self.size += end - start
         return record
@@ -98,13 +101,24 @@ class Scoreboard:
         self.size -= size
         if record.sacked:
             self.sacked -= size
+        self._clear_marks(record, size)
+
+    def _clear_marks(self, record, size):
+        """It is neither lost nor on its way again."""
         if record.lost:
             self.lost -= size
+            if not record.again:
+                self.waiting -= size
+            record.lost = False
         if record.again:
             self.again -= size
+            record.again = False
 
     def sack(self, blocks):
-        """Mark what lies in *blocks*, pairs within what is in flight; returns the records newly marked."""
+        """Mark the whole segments that lie in *blocks*, pairs within what is in flight; returns what is newly marked.
+
+        As on Linux part of a segment counts for nothing: a peer could else cut records into single bytes.
+        """
         fresh = []
         known, self._known = self._known, frozenset(blocks)
         for block in blocks:
@@ -121,17 +135,17 @@ class Scoreboard:
             if record.sacked or record.end <= left:
                 continue
             if record.start < left:
-                records.insert(at, record.split(left))
+                whole = record.start + -(-(left - record.start) // record.mss) * record.mss
+                if whole < record.end:
+                    records.insert(at, record.split(whole))
                 continue
             if record.end > right:
-                records.insert(at, record.split(right))
+                whole = right - (right - record.start) % record.mss
+                if whole == record.start:
+                    continue
+                records.insert(at, record.split(whole))
             size = record.end - record.start
-            if record.lost:
-                self.lost -= size
-                record.lost = False
-            if record.again:
-                self.again -= size
-                record.again = False
+            self._clear_marks(record, size)
             record.sacked = record.fresh = True
             self.sacked += size
             fresh.append(record)
@@ -142,18 +156,16 @@ class Scoreboard:
         if record.again:
             record.again = False
             self.again -= size
+            if record.lost:
+                self.waiting += size
         if not record.lost:
             record.lost = True
             self.lost += size
+            self.waiting += size
 
     def mark_found(self, record):
         """It was not lost after all."""
-        if record.lost:
-            record.lost = False
-            self.lost -= record.end - record.start
-        if record.again:
-            record.again = False
-            self.again -= record.end - record.start
+        self._clear_marks(record, record.end - record.start)
 
     def forget_sacks(self):
         """The peer has thrown away what it had reported (RFC 2018 §8)."""
@@ -162,21 +174,24 @@ class Scoreboard:
         self.sacked = 0
         self._known = frozenset()
 
-    def resent(self, record, length, now):
-        """The first *length* numbers of a lost record leave again; returns their record."""
+    def resent(self, record, length, mss, now):
+        """The first *length* numbers of a record leave again, in segments of *mss* bytes; returns their record."""
         if record.start + length < record.end:
             at = bisect_right(self.records, record.start, key=_start) - 1
             self.records.insert(at + 1, record.split(record.start + length))
         if not record.again:
             record.again = True
             self.again += length
+            if record.lost:
+                self.waiting -= length
+        record.mss = mss
         record.transmissions += 1
         record.sent_at = now
         return record
 
     def to_resend(self):
         """The first record that is lost and not on its way again, or None."""
-        if self.lost > self.again:
+        if self.waiting:
             for record in self.records:
                 if record.lost and not record.again:
                     return record

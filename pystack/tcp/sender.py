@@ -56,6 +56,7 @@ class Sender:
         "_send_buffer",
         "_settings",
         "_small_end",
+        "_tail",
         "_up",
         "_window_end",
         "acks",
@@ -127,6 +128,7 @@ class Sender:
         self._pushed = iss  # the end of the last segment with PUSH
         self._up = None  # SND.UP
         self._probe = False  # a window probe is due
+        self._tail = None  # the record to send again as a tail loss probe; nobody says that it is lost
         self._forced = False  # one segment may leave whatever cwnd and Nagle say
         self._pace_at = NEVER
         self._window_end = iss  # SND.NXT when the most was in flight, for cwnd validation
@@ -196,9 +198,14 @@ class Sender:
                 if wanted > self._send_buffer:
                     self._send_buffer = wanted
             size = self._send_buffer
+        if self._memory.under_pressure:
+            # As Linux's tcp_wmem: beyond the first of them a program has to wait for the others' memory.
+            size = min(size, self._config.tcp_wmem[0 if self._memory.exhausted else 1])
         room = size - len(self.buffer) - self._granted
-        if settings.notsent_lowat:
-            room = min(room, settings.notsent_lowat - self.unsent - self._granted)
+        lowat = settings.notsent_lowat
+        if lowat:
+            room = min(room, lowat - self.unsent - self._granted)
+            size = min(size, lowat)
         if room <= 0 or (room < size // 3 and len(self.buffer) + self._granted):
             return 0
         self._granted += room
@@ -245,7 +252,7 @@ class Sender:
         changed = False
         if ack >= una:
             changed = self._take_window(ack, window, seq)
-            self.persist.answered()
+            self.persist.answered(now)
             if ack == una and not sacks and not self.board.records:
                 self._arm()
                 return 0
@@ -325,9 +332,8 @@ class Sender:
         elif records and not records[-1].sacked:
             if records[-1].end - records[-1].start > self.mss:
                 records.append(records[-1].split(records[-1].end - self.mss))
-            self.board.mark_lost(records[-1])
             self.timers.probing(self.snd_nxt, True)
-            self._forced = True
+            self._tail = records[-1]
 
     def _time_out(self, now):
         if self._gives_up(now):
@@ -365,8 +371,14 @@ class Sender:
             return now - start >= user_timeout
         if not self.syn_acked:
             return timers.timeouts >= (config.tcp_synack_retries if self._answering else self._settings.syn_retries)
+        if stalled_at is None:
+            return False
+        if not self.snd_wnd and not self.orphaned:
+            # The peer has taken its window back, so what is sent again is no more than a window probe: only silence
+            # counts (RFC 9293 SHLD-17, MUST-37, Linux's tcp_rtx_probe0_timed_out).
+            return now - max(stalled_at, self.persist.answered_at) > 2 * config.tcp_rto_max
         retries = config.tcp_orphan_retries if self.orphaned else config.tcp_retries2
-        return stalled_at is not None and now - stalled_at >= timers.patience(retries)
+        return now - stalled_at >= timers.patience(retries)
 
     def _probe_window(self, now):
         persist, config = self.persist, self._config
@@ -374,6 +386,8 @@ class Sender:
         if user_timeout and persist.since is not None and now - persist.since >= user_timeout:
             return errors.TIMED_OUT
         if persist.probes >= (config.tcp_orphan_retries if self.orphaned else config.tcp_retries2):
+            return errors.TIMED_OUT
+        if self.orphaned and persist.slowed(self.rtt.rto, config.tcp_orphan_retries):
             return errors.TIMED_OUT
         persist.probed(self.rtt.rto, now)
         if self.snd_wnd:
@@ -419,12 +433,12 @@ class Sender:
             return
         if self.snd_nxt == self.iss:
             self.snd_nxt = self._window_end = self.iss + 1
-            self.delivery.sent(self.board.sent(self.iss, self.snd_nxt, now), now)
+            self.delivery.sent(self.board.sent(self.iss, self.snd_nxt, self.mss, now), now)
         else:
             record = self.board.to_resend()
             if record is None:
                 return
-            self.board.resent(record, 1, now)
+            self.board.resent(record, 1, self.mss, now)
             self.total_retransmissions += 1
         transmission = Transmission(self.iss)
         transmission.syn = True
@@ -446,6 +460,9 @@ class Sender:
                 self._pace_at = self.pacer.ready_at
                 return
         self._pace_at = NEVER
+        tail, self._tail = self._tail, None
+        if tail is not None:
+            self._resend(out, tail, tail.end - tail.start, now)
         if self._retransmit(out, now):
             self._transmit_new(out, now)
         self._forced = False
@@ -456,8 +473,12 @@ class Sender:
         """Bytes that cwnd leaves."""
         return self.congestion.cwnd - self.board.in_flight
 
-    def _burst(self):
-        """The most that leaves at once, a multiple of the segment size."""
+    def _burst(self, start):
+        """The most that leaves at once from number *start* on, a multiple of the segment size."""
+        if self._up is not None and self._up > start:
+            # A device that cuts a super-segment puts one and the same urgent pointer on all pieces, so as on Linux
+            # (tcp_write_xmit) segments go one by one.
+            return self.mss
         most = MAX_PAYLOAD
         if self.pacer.rate and (self._config.tcp_pacing or self._settings.max_pacing_rate):
             most = min(most, max(int(self.pacer.rate / 1000), 2 * self.mss))  # a millisecond's worth, as Linux
@@ -476,15 +497,19 @@ class Sender:
                 quota = self.mss
             elif quota < min(size, self.mss):
                 return False
-            length = min(size, max(quota // self.mss, 1) * self.mss, self._burst())
+            length = min(size, max(quota // self.mss, 1) * self.mss, self._burst(record.start))
             if length > self.mss and length > room > 0:
                 length = max(room // self.mss, 1) * self.mss
             self._forced = False
-            record = board.resent(record, length, now)
-            self.delivery.sent(record, now)
-            self.repair.sent(length, True, now)
-            self._put(out, record, True)
+            self._resend(out, record, length, now)
         return True
+
+    def _resend(self, out, record, length, now):
+        """Send the first *length* numbers of a record again."""
+        record = self.board.resent(record, length, self.mss, now)
+        self.delivery.sent(record, now)
+        self.repair.sent(length, True, now)
+        self._put(out, record, True)
 
     def _transmit_new(self, out, now):
         """Send what was never sent, as far as windows, Nagle and silly window avoidance let it."""
@@ -509,7 +534,7 @@ class Sender:
             length = self._size(start, available, room, quota)
             if length < 0:
                 break
-            fin = self.fin_queued and length == available and (length < room or not self.board.records)
+            fin = self.fin_queued and length == available and length < room
             if not length and not fin:
                 break
             self._forced = False
@@ -523,8 +548,8 @@ class Sender:
         """Bytes of payload that may leave now in one piece; -1 if nothing may, not even a bare FIN."""
         mss = self.mss
         if not available:
-            return 0 if room > 0 or not self.board.records else -1
-        length = min(available, room, max(quota, mss), self._burst())
+            return 0 if room > 0 else -1  # FIN takes a number, so it waits for the window like text
+        length = min(available, room, max(quota, mss), self._burst(start))
         if length <= 0:
             return -1
         if length >= mss:
@@ -555,7 +580,7 @@ class Sender:
 
     def _send_new(self, out, start, length, fin, now):
         end = start + length + fin
-        record = self.board.sent(start, end, now)
+        record = self.board.sent(start, end, self.mss, now)
         self.delivery.sent(record, now)
         self.snd_nxt = end
         if fin:

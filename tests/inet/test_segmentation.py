@@ -3,11 +3,14 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pystack import messages
+from pystack.device import memory
 from pystack.inet import segmentation
 from pystack.packet import TxPacket
+from pystack.stack import Interface
 from pystack.wire import checksum, ipv4, tcp, vnet
 from tests.support.frames import A, B
-from tests.support.netsim import two_hosts
+from tests.support.netsim import Host, two_hosts
 
 
 def super_segment(payload, size, flags=tcp.ACK | tcp.PSH | tcp.FIN | tcp.CWR, seq=0xFFFFFF00):
@@ -85,3 +88,144 @@ def test_a_super_segment_whose_segments_do_not_fit_is_refused_with_the_mtu():
     inet.transmit([packet], 0.0)
     (message,) = inet.outboxes["tcp.control"]
     assert (message.cause, message.mtu) == ("packet_too_big", 1500)
+
+
+def sends(inet, *buffers, size=1460, options=b"", **fields):
+    """The link's TxPackets for one super-segment from 10.0.0.1 to 10.0.0.2, without the queue in between."""
+    packet = super_segment(list(buffers), size)
+    packet.source, packet.destination, packet.options = A, B, options
+    for name, value in fields.items():
+        setattr(packet, name, value)
+    inet.transmit([packet], 0.0)
+    sent, inet.outboxes["eth0"] = inet.outboxes["eth0"], []
+    return sent
+
+
+def identifications(packets):
+    return [int.from_bytes(packet.header[4:6], "big") for packet in packets]
+
+
+def test_each_segment_that_may_be_fragmented_has_an_identification_of_its_own():
+    """RFC 6864 §4.1, §4.3: with DF there is none to tell, without it no two are the same."""
+    inet = two_hosts(offload=False).hosts[0].inet
+    assert identifications(sends(inet, bytes(5000))) == [0, 0, 0, 0]
+    first, *rest = identifications(sends(inet, bytes(5000), dont_fragment=False))
+    assert [(each - first) & 0xFFFF for each in rest] == [1, 2, 3]
+    (after,) = identifications(sends(inet, bytes(500), dont_fragment=False))
+    assert (after - first) & 0xFFFF == 4
+
+
+@given(st.integers(1461, 60_000))
+def test_the_identifications_that_a_device_will_give_are_not_given_again(length):
+    """The device counts on from the super-segment's (Linux's ip_select_ident_segs)."""
+    inet = two_hosts(offload=True).hosts[0].inet
+    (first,) = identifications(sends(inet, bytes(length), dont_fragment=False))
+    (after,) = identifications(sends(inet, bytes(500), dont_fragment=False))
+    assert (after - first) & 0xFFFF == -(-length // 1460)
+
+
+def test_a_packet_that_fits_is_an_ordinary_one_whatever_its_gso_size():
+    for offload in (True, False):
+        inet = two_hosts(offload=offload).hosts[0].inet
+        (packet,) = sends(inet, bytes(1460))
+        assert packet.gso_size == 0
+        assert packet.vnet is None if not offload else vnet.parse(packet.vnet)[1:4] == (vnet.GSO_NONE, 0, 0)
+
+
+def test_the_payload_is_not_copied():
+    buffers = [bytearray(2000), bytes(3000)]
+    cut = segmentation.segments(super_segment(buffers, 1460))
+    assert {id(view.obj) for packet in cut for view in packet.payload} == {id(buffer) for buffer in buffers}
+
+
+def test_the_headers_are_not_shared():
+    """Else the checksum of one would be the next one's too."""
+    packet = super_segment([bytes(5000)], 1460)
+    before = bytes(packet.header)
+    cut = segmentation.segments(packet)
+    for index, segment in enumerate(cut):
+        segment.header[16:18] = bytes((index, index))
+    assert len({bytes(segment.header[16:18]) for segment in cut}) == len(cut)
+    assert packet.header == before
+
+
+def test_all_segments_are_marked_and_routed_as_the_whole():
+    inet = two_hosts(offload=False).hosts[0].inet
+    sent = sends(inet, bytes(5000), size=1456, tos=0xBA, ttl=9, options=b"\x01\x01\x01\x00")
+    assert len(sent) == 4
+    for packet in sent:
+        assert packet.header[0] == 0x46 and packet.header[20:24] == b"\x01\x01\x01\x00"
+        assert (packet.header[1], packet.header[8]) == (0xBA, 9)
+        assert (packet.source, packet.destination, packet.next_hop) == (A, B, B)
+
+
+def test_checksums_are_left_to_a_device_that_can_do_those_alone():
+    """As an impaired TAP: no super-segments, but checksums stay partial."""
+    left, right = memory.pair()
+    right.segment_offload_allowed = False
+    inet = Host([Interface(device=left, addresses=["10.0.0.1/24"])]).inet
+    sent = sends(inet, bytes(5000))
+    assert len(sent) == 4
+    for packet in sent:
+        assert vnet.parse(packet.vnet) == (vnet.F_NEEDS_CSUM, vnet.GSO_NONE, 0, 0, 34, 16)
+        length = len(packet.header) - 20 + sum(map(len, packet.payload))
+        assert int.from_bytes(packet.header[36:38], "big") == checksum.pseudo_header(A, B, 6, length)
+
+
+def test_a_super_segment_may_be_as_long_as_ip_can_tell_and_no_longer():
+    inet = two_hosts(offload=True).hosts[0].inet
+    (packet,) = sends(inet, bytes(65535 - 40))
+    assert packet.header[2:4] == b"\xff\xff"
+    assert sends(inet, bytes(65535 - 39)) == []
+    (message,) = inet.outboxes["tcp.control"]
+    assert (message.cause, message.mtu) == ("packet_too_big", 1500)
+
+
+def test_a_device_is_told_of_ecn_only_where_the_first_segment_has_cwr():
+    """Linux's SKB_GSO_TCP_ECN."""
+    inet = two_hosts(offload=True).hosts[0].inet
+    (packet,) = sends(inet, bytes(5000), header=tcp.build(1, 2, 3, 4, tcp.ACK, 5))
+    assert vnet.parse(packet.vnet)[1] == vnet.GSO_TCPV4
+
+
+def test_when_the_path_shrinks_each_super_segment_is_refused_once():
+    """RFC 1191 §6.4: the transport must know, so that it cuts anew; nothing leaves."""
+    for offload in (True, False):
+        inet = two_hosts(offload=offload).hosts[0].inet
+        inet.control([messages.PmtuChanged(B, 1000)], 0.0)
+        assert sends(inet, bytes(5000)) == []
+        (message,) = inet.outboxes["tcp.control"]
+        assert (message.cause, message.protocol, message.mtu) == ("packet_too_big", ipv4.TCP, 1000)
+        assert (message.source, message.destination, message.quoted[:8]) == (
+            A,
+            B,
+            bytes((0, 1, 0, 2, 255, 255, 255, 0)),
+        )
+        assert sends(inet, bytes(5000), size=960) != []
+
+
+def test_a_received_super_segment_comes_up_whole():
+    """Linux's GRO and a virtual machine's neighbour give such: one packet, its gso_size, its checksum unfinished."""
+    network = two_hosts(offload=True)
+    left, right = network.hosts
+    taken = []
+    right.layers.cores["tcp"].receive = lambda batch, now: taken.extend(batch)
+    payload = bytes(range(256)) * 255
+    packet = super_segment([payload], 1460)
+    packet.source, packet.destination = A, B
+    left.inet.transmit([packet], network.now)
+    network.settle()
+    (up,) = taken
+    assert (up.gso_size, up.checksum_trusted, up.source, up.destination) == (1460, True, A, B)
+    assert up.buf[up.at + 20 : up.end] == payload
+    assert left.drops() == right.drops() == {}
+
+
+def test_to_ourselves_a_super_segment_goes_whole():
+    """The loopback device has an MTU of 65,536, so that it needs no cutting at all."""
+    host = two_hosts().hosts[0]
+    packet = super_segment([bytes(60_000)], 1460)
+    packet.source = packet.destination = A
+    host.inet.transmit([packet], 0.0)
+    (sent,) = host.inet.outboxes["lo"]
+    assert sent.gso_size == 0 and sum(map(len, sent.payload)) == 60_000

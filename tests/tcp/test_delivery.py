@@ -18,7 +18,7 @@ class Flow:
         self.nxt = 1
 
     def send(self, now, size=1000):
-        record = Sent(self.nxt, self.nxt + size, now)
+        record = Sent(self.nxt, self.nxt + size, 1000, now)
         self.nxt += size
         self.rate.sent(record, now)
         return record

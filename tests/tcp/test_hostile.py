@@ -229,3 +229,18 @@ def _nearly_right(random, core):
     payload = random.choice((b"", b"x", bytes(random.randrange(1, 1400))))
     window = random.choice((0, 1, 100, 65_535))
     return segment(flags, seq, ack, payload, source_port=source_port, window=window, options=opts)
+
+
+def test_clients_that_do_not_read_leave_the_limit_of_the_stack_alone():
+    """Each has the room that it was told of at first, two initial windows; then tcp_wmem[0] and no more."""
+    limit = 256 << 10
+    network, client, server = playground(config=StackConfig(tcp=TcpConfig(tcp_mem=limit)))
+    server.listen()
+    client.reads = False
+    for _ in range(40):
+        client.connect()
+    network.run_for(5)
+    for socket in server.accepted():
+        server.send(socket, bytes(1 << 20))
+    network.run_for(30)
+    assert server.core.memory.highest <= limit + 40 * 2 * 14_600

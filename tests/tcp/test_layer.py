@@ -4,11 +4,13 @@ import pytest
 
 from pystack import transport as t
 from pystack.config import StackConfig, TcpConfig
+from pystack.device.impair import Delay, Impaired
 from pystack.wire import icmp, tcp_options
 from tests.support.frames import A, B, ethernet, ip
 from tests.support.peer import Peer
 from tests.support.programs import Program, playground, transfer
 from tests.support.segments import answers, options_of, segment
+from tests.support.tcp import established
 
 ANY = bytes(4)
 NOTHING = {"connections": 0, "time_waits": 0, "sockets": 0, "ports": 0, "deadlines": 0, "memory": 0}
@@ -591,3 +593,39 @@ def test_nothing_is_left_of_a_transfer():
     network.run_for(100)
     assert client.core.held() == NOTHING
     assert server.core.held()["connections"] == server.core.held()["memory"] == 0
+
+
+def test_an_abort_gives_up_what_is_only_bound():
+    server = Server(listen=False)
+    server.core.requests([t.Bind(1, ANY, 80), t.SetOption(2, "nodelay", True), t.Abort(1), t.Abort(2)], 0.0)
+    assert server.core.held() == NOTHING
+
+
+def test_an_option_of_a_socket_in_time_wait_frees_no_port():
+    server, _, _ = in_time_wait()
+    (socket,) = server.program.accepted()
+    for request in (t.SetOption(socket, "nodelay", True), t.Close(socket), t.Close(server.listener)):
+        server.program.ask(request)
+    held = server.core.held()
+    assert (held["time_waits"], held["sockets"], held["ports"]) == (1, 0, 1)
+
+
+def test_a_low_water_mark_does_not_stop_and_wait():
+    """TCP_NOTSENT_LOWAT: about as fast as without it."""
+    times = []
+    for settings in ({}, {"notsent_lowat": 16_384}):
+        network, client, server = playground(
+            wrap=lambda device: Impaired(device, transmit=[Delay(0.02)], receive=[Delay(0.02)])
+        )
+        times.append(transfer(network, client, server, bytes(500_000), **settings))
+    assert times[1] < 2 * times[0]
+
+
+def test_unread_data_in_the_end_is_told_of():
+    """Linux: close with unread data is a reset also in LAST-ACK."""
+    made = established()
+    made.arrives("PA", 1, 1, b"unread")
+    made.arrives("FA", 7, 1)
+    made.does("shutdown")
+    assert made.state == "LAST-ACK"
+    assert [sent.flags for sent in made.does("close", None)] == ["RA"]

@@ -196,3 +196,26 @@ def test_the_round_trip_time_is_not_measured_from_what_was_sent_twice():
     made.after(1.0)
     ack(made, 2)
     assert made.connection.sender.rtt.srtt == before
+
+
+def test_a_tail_loss_probe_by_itself_is_no_loss():
+    """RFC 8985 §7.3: an ACK that comes late, and not of the tail, begins no recovery."""
+    made = sender(segments=4)
+    made.after(0.25)
+    assert made.connection.sender.total_retransmissions == 1
+    before = made.connection.sender.congestion.cwnd
+    ack(made, 2)
+    ack(made, 5)
+    assert made.connection.sender.congestion.ssthresh > 1 << 60
+    assert made.connection.sender.congestion.cwnd >= before
+
+
+def test_sack_blocks_of_part_of_a_segment_count_for_nothing():
+    """Linux's tcp_match_skb_to_sack: else a peer would cut what is in flight into single bytes."""
+    made = sender(segments=10)
+    board = made.connection.sender.board
+    for at in range(1500, 9500, 7):
+        made.arrives("A", 1, 1 + MSS, opts=options(sacks=((at, at + 3), (at + 100, at + 900))))
+    assert len(board.records) <= 11 and made.connection.sender.bytes_retransmitted == 0
+    ack(made, 1, (3, 5))
+    assert board.sacked == 2 * MSS

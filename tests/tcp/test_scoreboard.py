@@ -41,7 +41,7 @@ def test_the_records_tile_what_is_in_flight(events):
     una = nxt = 1000
     for now, (kind, *values) in enumerate(events):
         if kind == "send":
-            board.sent(nxt, nxt + values[0], now)
+            board.sent(nxt, nxt + values[0], 1000, now)
             nxt += values[0]
         elif kind == "ack":
             una += int((nxt - una) * values[0])
@@ -55,7 +55,7 @@ def test_the_records_tile_what_is_in_flight(events):
             if not board.records[values[0]].sacked:
                 board.mark_lost(board.records[values[0]])
         elif kind == "resend" and (record := board.to_resend()) is not None:
-            board.resent(record, min(values[0], record.end - record.start), now)
+            board.resent(record, min(values[0], record.end - record.start), 1000, now)
         elif kind == "renege":
             board.forget_sacks()
         check(board, una, nxt)
@@ -63,7 +63,7 @@ def test_the_records_tile_what_is_in_flight(events):
 
 def test_a_block_that_is_reported_again_is_not_new():
     board = Scoreboard()
-    board.sent(0, 10_000, 0.0)
+    board.sent(0, 10_000, 1000, 0.0)
     assert sum(each.end - each.start for each in board.sack([(2000, 4000)])) == 2000
     assert board.sack([(2000, 4000)]) == []
     assert [(each.start, each.end) for each in board.sack([(2000, 5000)])] == [(4000, 5000)]
