@@ -454,15 +454,16 @@ class Sender:
             # As Linux: an old number, so that the peer must answer, and nothing for it to keep.
             self._probe = False
             out.append(Transmission(self.snd_una - 1))
+        tail, self._tail = self._tail, None
+        if tail is not None:
+            # Before the pacer is asked: it waits for nothing, as Linux's tcp_send_loss_probe; later it may be gone.
+            self._resend(out, tail, tail.end - tail.start, now)
         paced = self._config.tcp_pacing or self._settings.max_pacing_rate
         if paced:
             if self.pacer.ready_at > now and not self._forced:
                 self._pace_at = self.pacer.ready_at
                 return
         self._pace_at = NEVER
-        tail, self._tail = self._tail, None
-        if tail is not None:
-            self._resend(out, tail, tail.end - tail.start, now)
         if self._retransmit(out, now):
             self._transmit_new(out, now)
         self._forced = False

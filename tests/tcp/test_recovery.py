@@ -219,3 +219,16 @@ def test_sack_blocks_of_part_of_a_segment_count_for_nothing():
     assert len(board.records) <= 11 and made.connection.sender.bytes_retransmitted == 0
     ack(made, 1, (3, 5))
     assert board.sacked == 2 * MSS
+
+
+def test_a_tail_loss_probe_does_not_wait_for_the_pacer():
+    """As Linux's tcp_send_loss_probe; and what is acknowledged meanwhile is not counted as on its way again."""
+    made = sender(segments=3)
+    made.does("set_option", "max_pacing_rate", 500.0)
+    ack(made, 4)
+    assert [each.length for each in made.write(bytes(2 * MSS))] == [2 * MSS]
+    assert made.connection.sender.pacer.ready_at > made.now + 1
+    assert [(each.seq, each.length) for _, each in made.after(0.25)] == [(1 + 5 * MSS, MSS)]
+    ack(made, 6)
+    made.after(10)
+    assert made.connection.sender.board.again == 0 and made.connection.sender.board.in_flight == 0
