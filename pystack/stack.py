@@ -47,12 +47,14 @@ class Interface:
     """One interface of a stack: a device that is not yet open, and what it is configured with.
 
     ``addresses`` are in CIDR form ("10.77.0.2/24"), the first is the primary one; ``gateway`` is the default router.
+    With ``accepts_any`` the stack takes what comes in for itself, whatever the destination.
     """
 
     device: Device
     addresses: tuple = ()
     gateway: str | None = None
     name: str = "eth0"
+    accepts_any: bool = False
 
 
 @dataclass
@@ -109,6 +111,7 @@ def _add_interface(layers, index, interface, config, random):
             checksum_offload=device.checksum_offload,
             segment_offload=device.segment_offload,
             membership=None if loopback else Membership(random, device.mtu),
+            accepts_any=interface.accepts_any,
         )
     )
     layers.cores[name] = LinkLayer(index, device.mac, random=random, resolves=device.resolves)
