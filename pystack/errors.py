@@ -77,6 +77,8 @@ DEVICE_BUSY = "device_busy"
 DEVICE_REFUSED = "device_refused"
 QUEUE_FULL = "queue_full"
 IMPAIRED = "impaired"
+# gateway
+KERNEL_REFUSED = "kernel_refused"  # no socket to be had, or no room in it
 
 # causes
 REFUSED = "refused"

@@ -141,6 +141,4 @@ class Gate:
         self._pending[flow] = pending
         self._deadlines.set(pending, now + DECISION_TIME)
         self.counts["approaches"] += 1
-        self.outboxes["approaches"].append(
-            Approach(flow, (packet.source, source_port), (packet.destination, port))
-        )
+        self.outboxes["approaches"].append(Approach(flow, (packet.source, source_port), (packet.destination, port)))

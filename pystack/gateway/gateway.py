@@ -1,14 +1,15 @@
 """The gateway: a stack that takes every address for its own, and relays to the kernel what comes."""
 
 import ipaddress
-from functools import partial
 from random import Random
 
 from pystack.config import StackConfig, TcpConfig
 from pystack.errors import StackError, StackStopped
 from pystack.gateway.destinations import Destinations
+from pystack.gateway.echo import EchoRelay
 from pystack.gateway.gate import Gate
 from pystack.gateway.streams import StreamRelay
+from pystack.gateway.udp import UdpRelay
 from pystack.runtime import lifetime, stats
 from pystack.runtime.clock import MonotonicClock
 from pystack.runtime.supervisor import Supervisor
@@ -55,7 +56,9 @@ class Gateway:
             raise StackError(f"Gateway: {error}") from error
         for each in publish:
             if len(each) != 4 or each[3] not in ("tcp", "udp"):
-                raise StackError(f"Gateway: publish takes (host address, host port, port, 'tcp' or 'udp'), not {each!r}")
+                raise StackError(
+                    f"Gateway: publish takes (host address, host port, port, 'tcp' or 'udp'), not {each!r}"
+                )
         self._host = host.ip.packed
         self._interface = Interface(device=device, addresses=[address], accepts_any=True)
         self._publish = tuple(publish)
@@ -66,6 +69,7 @@ class Gateway:
         self._layers = None
         self._stages = {}
         self._drivers = {}
+        self._relays = []  # cores that have sockets of the kernel's
         self._streams = None
         self._endpoints = None
         self._state = "new"  # then "running", then "closed"
@@ -104,7 +108,7 @@ class Gateway:
         self._interface.device.close()
 
     def abandon(self):
-        """In a forked child: stop, without a word to the peers."""
+        """In a forked child: stop, and leave the connections to the parent."""
         self._state = "closed"
         for part in (*self._drivers.values(), *self._stages.values()):
             part.stop()
@@ -120,7 +124,7 @@ class Gateway:
 
     @property
     def idle(self):
-        """Whether no bytes wait to be passed on, and no connection to be made: then a program that has ended is done."""
+        """Whether no bytes wait to be passed on, and no connection to be made: a program that has ended is done."""
         return self._state != "running" or (self._streams.idle and not self._layers.cores["gate"].waiting)
 
     def counters(self):
@@ -138,26 +142,35 @@ class Gateway:
         layers = compose([self._interface], CONFIG, self._random)
         cores = layers.cores
         cores["gate"] = Gate(cores["tcp"].is_open)
+        cores["udp"] = UdpRelay(self._destinations, self._host, self._guest)
+        cores["echoes"] = EchoRelay()
+        cores["inet"].relay_echoes("echoes")
         layers.wires.remove(("inet", "tcp", "tcp", "receive"))
         layers.wires += [
             ("inet", "tcp", "gate", "receive"),
             ("gate", "tcp", "tcp", "receive"),
             ("gate", "inet", "inet", "transmit"),
             ("gate", "inet.control", "inet", "control"),
+            ("inet", "echoes", "echoes", "receive"),
+            ("echoes", "inet", "inet", "transmit"),
+            ("echoes", "inet.control", "inet", "control"),
         ]
         return layers
 
     def _start_stages(self):
         stages, drivers, queues = make_stages(self._layers, CONFIG, self._clock, self._supervisor)
         self._stages, self._drivers = stages, drivers
-        tcp = self._layers.cores["tcp"]
-        ways = {"tcp": way_to(tcp, stages["tcp"], queues["tcp"], CONFIG)}
+        cores = self._layers.cores
+        ways = {"tcp": way_to(cores["tcp"], stages["tcp"], queues["tcp"], CONFIG)}
         self._endpoints = Endpoints(self._clock, ways, {"tcp": tcp_settings.check_setting})
-        verdicts = stages["gate"].port(self._layers.cores["gate"].decide)
+        self._relays = [cores[name] for name in ("udp", "echoes")]
+        for name in ("udp", "echoes"):
+            cores[name].on_readable = stages[name].port(cores[name].readable).put
+        cores["udp"].on_arrival = stages["udp"].port(cores["udp"].arrived).put
+        verdicts = stages["gate"].port(cores["gate"].decide)
         self._streams = StreamRelay(lambda verdict: verdicts.put([verdict]), self._connect, self._destinations)
         stages["gate"].connect("approaches", self._streams)
         stages["tcp"].connect("sockets", self._endpoints.inlet("tcp"))
-        stages["udp"].connect("sockets", _Nobody)
         for name in ("echo", "events"):
             stages["inet"].connect(name, _Nobody)
         for part in (*stages.values(), *drivers.values()):
@@ -169,7 +182,8 @@ class Gateway:
     def _open_published(self, each):
         address, port, to_port, protocol = each
         try:
-            return self._streams.publish(address, port, to_port)
+            relay = self._streams if protocol == "tcp" else self._layers.cores["udp"]
+            return relay.publish(address, port, to_port)
         except OSError as error:
             raise StackError(f"Gateway: cannot publish {address}:{port}/{protocol}: {error.strerror}") from error
 
@@ -193,6 +207,8 @@ class Gateway:
             self._streams.close()
         for part in (*self._drivers.values(), *self._stages.values()):
             part.stop()
+        for relay in self._relays:
+            relay.close()
         if self._endpoints is not None:
             self._endpoints.stop(StackStopped("the gateway has been closed"))
 

@@ -12,6 +12,7 @@ _kernel_class = getattr(_socket.socket, "kernel_class", _socket.socket)  # the s
 _epoll = get_original("select", "epoll")
 
 _READ, _WRITE = 1, 2  # libev's
+_MAX_DATAGRAM = 65_535
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 seconds
 _PENDING = frozenset((errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR))
 
@@ -26,19 +27,6 @@ def open_socket(family, kind, protocol=0):
 def family_of(address):
     """AF_INET or AF_INET6, of an address as text."""
     return _socket.AF_INET6 if ":" in address else _socket.AF_INET
-
-
-def watch(sock, callback):
-    """Call ``callback()`` in the hub whenever *sock* can be read; returns the watcher, to be given to `unwatch`."""
-    watcher = gevent.get_hub().loop.io(sock.fileno(), _READ)
-    watcher.start(callback)
-    return watcher
-
-
-def unwatch(watcher):
-    """Before the descriptor is closed."""
-    watcher.stop()
-    watcher.close()
 
 
 class Connection:
@@ -160,3 +148,60 @@ def _wait(fd, events):
         watcher.close()
 
 
+class Datagrams:
+    """A datagram socket of the kernel's, connected or bound. ``on_readable()`` is called in the hub while it has some.
+
+    Args:
+        protocol: `UDP`, or `PING`: an ICMP socket, where net.ipv4.ping_group_range allows it.
+        remote, local: ``(address as text, port)`` to connect to or to bind to, or None.
+
+    Raises OSError.
+    """
+
+    __slots__ = ("_sock", "_watcher")
+
+    UDP = _socket.IPPROTO_UDP
+    PING = _socket.IPPROTO_ICMP
+
+    def __init__(self, protocol, on_readable, remote=None, local=None):
+        self._watcher = None
+        sock = self._sock = open_socket(family_of((remote or local)[0]), _socket.SOCK_DGRAM, protocol)
+        try:
+            if local is not None:
+                sock.bind(local)
+            if remote is not None:
+                sock.connect(remote)
+            self._watcher = gevent.get_hub().loop.io(sock.fileno(), _READ)
+            self._watcher.start(on_readable)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def port(self):
+        """Its own."""
+        return self._sock.getsockname()[1]
+
+    def send(self, data, to=None):
+        """Send one datagram, to *to* if it is not connected. Raises OSError; BlockingIOError if there is no room."""
+        if to is None:
+            self._sock.send(data)
+        else:
+            self._sock.sendto(data, to)
+
+    def recv(self):
+        """``(data, address)`` of one datagram, or None if none waits. Raises OSError: what became of an earlier one."""
+        try:
+            return self._sock.recvfrom(_MAX_DATAGRAM)
+        except OSError as error:
+            if error.errno in _PENDING:
+                return None
+            raise
+
+    def close(self):
+        """May be called twice."""
+        if self._watcher is not None:
+            self._watcher.stop()
+            self._watcher.close()
+            self._watcher = None
+        self._sock.close()
