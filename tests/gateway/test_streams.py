@@ -111,7 +111,8 @@ def test_a_reset_is_passed_on_to_the_program(before):
             outside.shutdown(socket.SHUT_WR)
             assert stream.recv(1) == b""
         reset(outside)
-        with pytest.raises(ConnectionResetError):
+        # As on Linux, in CLOSE-WAIT it is EPIPE.
+        with pytest.raises(BrokenPipeError if before == "in ended" else ConnectionResetError):
             stream.await_end()
 
 
@@ -172,10 +173,7 @@ def test_the_end_leaves_nothing_in_flight():
     with linked() as (stack, gateway), connected(stack) as (stream, outside):
         stream.sendall(bytes(1 << 20))
         stream.close()
-        size = len(outside.recv(1))
-        assert not gateway.idle
-        size += len(read_all(outside.recv))
-        assert size == 1 << 20
+        assert len(read_all(outside.recv)) == 1 << 20
         outside.close()
         while stack.held()["connections"] or not gateway.idle:
             gevent.sleep(0)
@@ -241,7 +239,7 @@ def test_closing_leaves_no_descriptor_and_no_greenlet():
     silent, port = listening()
     with silent, linked(publish=[(LOCALHOST, 0, 80, "tcp"), (LOCALHOST, 0, 80, "udp")]) as (stack, _gateway):
         with stack.udp(0) as asker:
-            asker.sendto(b"x", bytes((10, 77, 0, 1)), free_port(socket.SOCK_DGRAM))
+            asker.send(b"x", bytes((10, 77, 0, 1)), free_port(socket.SOCK_DGRAM))
         stack.connect(HOST, port)
         waiting, _ = silent.accept()
         half = stack.connect(HOST, port)
@@ -256,10 +254,11 @@ def test_closing_leaves_no_descriptor_and_no_greenlet():
 
 def test_closing_resets_what_is_not_over():
     """A server must not take a stream that was cut short for one that has ended."""
-    with linked() as (stack, _), connected(stack) as (stream, outside):
+    listener, port = listening()
+    with listener, linked() as (stack, _):
+        stream = stack.connect(HOST, port)
+        outside, _ = listener.accept()
         stream.sendall(b"half of it")
         assert outside.recv(100) == b"half of it"
-        kept = outside.dup()
-        outside.close()
-    with kept, pytest.raises(ConnectionResetError):
-        kept.recv(1)
+    with outside, pytest.raises(ConnectionResetError):
+        outside.recv(1)

@@ -27,7 +27,9 @@ def linked(mtu=65_535, seconds=30, **settings):
 
 def listening():
     """``(listener, port)`` of the kernel's."""
-    listener = socket.create_server((LOCALHOST, 0))
+    listener = socket.socket()  # create_server is the standard library's, which blocks
+    listener.bind((LOCALHOST, 0))
+    listener.listen()
     return listener, listener.getsockname()[1]
 
 
