@@ -5,6 +5,7 @@ from random import Random
 
 from pystack.config import StackConfig, TcpConfig
 from pystack.errors import StackError, StackStopped
+from pystack.gateway import kernel
 from pystack.gateway.destinations import Destinations
 from pystack.gateway.echo import EchoRelay
 from pystack.gateway.gate import Gate
@@ -112,6 +113,10 @@ class Gateway:
         self._state = "closed"
         for part in (*self._drivers.values(), *self._stages.values()):
             part.stop()
+        if self._endpoints is not None:
+            self._endpoints.stop(StackStopped("the gateway is the parent's"))
+            self._streams.abandon()
+        kernel.abandon()
         self._interface.device.abandon()
 
     def __enter__(self):
@@ -199,6 +204,8 @@ class Gateway:
 
     def _fail(self, failure):
         self.failure = failure
+        if self._endpoints is not None:
+            self._endpoints.stop(StackStopped("the gateway has failed"))  # no stage is there to be asked any more
         self.close()
 
     def _stop(self):

@@ -4,6 +4,7 @@ import _socket
 import errno
 import os
 import struct
+from weakref import WeakSet
 
 import gevent
 from gevent.monkey import get_original
@@ -15,6 +16,15 @@ _READ, _WRITE = 1, 2  # libev's
 _MAX_DATAGRAM = 65_535
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 seconds
 _PENDING = frozenset((errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR))
+
+
+_open = WeakSet()  # all that are open, for `abandon`
+
+
+def abandon():
+    """In a forked child: drop the copies of all descriptors, at once; the parent's connections go on."""
+    for each in list(_open):
+        each.close()
 
 
 def open_socket(family, kind, protocol=0):
@@ -36,6 +46,8 @@ class Connection:
         sock.setblocking(False)
         sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
         self._sock = sock
+        self._owner = os.getpid()
+        _open.add(self)
 
     @classmethod
     def open(cls, address, port):
@@ -100,12 +112,15 @@ class Connection:
         self._sock.close()
 
     def reset(self):
-        """Close with RST; what the kernel has taken is lost."""
+        """Close with RST; what the kernel has taken is lost. A forked child closes its copy alone."""
         try:
+            if os.getpid() != self._owner:
+                return
             self._sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_LINGER, _RESET)
         except OSError:
             pass  # closed, or over already
-        self._sock.close()
+        finally:
+            self._sock.close()
 
 
 class Listener:
@@ -118,6 +133,7 @@ class Listener:
             self._sock.bind((address, port))
             self._sock.listen(backlog)
             self.port = self._sock.getsockname()[1]
+            _open.add(self)
         except BaseException:
             self._sock.close()
             raise
@@ -158,7 +174,7 @@ class Datagrams:
     Raises OSError.
     """
 
-    __slots__ = ("_sock", "_watcher")
+    __slots__ = ("__weakref__", "_sock", "_watcher")
 
     UDP = _socket.IPPROTO_UDP
     PING = _socket.IPPROTO_ICMP
@@ -173,6 +189,7 @@ class Datagrams:
                 sock.connect(remote)
             self._watcher = gevent.get_hub().loop.io(sock.fileno(), _READ)
             self._watcher.start(on_readable)
+            _open.add(self)
         except BaseException:
             self.close()
             raise

@@ -158,10 +158,14 @@ class StreamRelay:
     # -- both ---------------------------------------------------------------------------------------------------------
 
     def close(self):
-        """Reset what is not over, and close all."""
+        """Reset what is not over, and close all; at once, unless it is the hub that does it."""
+        gevent.killall(list(self._greenlets), block=gevent.getcurrent() is not gevent.get_hub())
         for listener in self._listeners:
             listener.close()
-        gevent.killall(list(self._greenlets), block=True)
+
+    def abandon(self):
+        """In a forked child: nothing goes on here."""
+        gevent.killall(list(self._greenlets), block=False)
 
     def _relay(self, stream, outside):
         relay = Relay(stream, outside)

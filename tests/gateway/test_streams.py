@@ -262,3 +262,32 @@ def test_closing_resets_what_is_not_over():
         assert outside.recv(100) == b"half of it"
     with outside, pytest.raises(ConnectionResetError):
         outside.recv(1)
+
+
+def test_a_forked_child_leaves_the_connections_to_the_parent():
+    with linked(publish=[(LOCALHOST, 0, 80, "tcp"), (LOCALHOST, 0, 80, "udp")]) as (stack, _):
+        with connected(stack) as (stream, outside):
+            before = len(os.listdir("/proc/self/fd"))
+            child = os.fork()
+            if child == 0:
+                try:
+                    fewer = before - len(os.listdir("/proc/self/fd"))
+                    gevent.sleep(0.01)  # what was killed runs now
+                finally:
+                    os._exit(fewer)
+            _, status = os.waitpid(child, 0)
+            assert os.waitstatus_to_exitcode(status) >= 3  # both published ports, and the connection
+            stream.sendall(b"still here")
+            assert outside.recv(100) == b"still here"
+            stream.close()
+            assert outside.recv(100) == b""
+            outside.sendall(b"late")
+
+
+def test_a_bug_stops_the_gateway_loudly():
+    with linked(bugs=1) as (stack, gateway), connected(stack) as (_stream, outside):
+        gateway._supervisor.failed("gate", RuntimeError("a bug"))
+        assert isinstance(gateway.failure, RuntimeError)
+        assert gateway.idle
+        with pytest.raises(ConnectionResetError):
+            outside.recv(1)

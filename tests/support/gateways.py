@@ -15,13 +15,13 @@ LOCALHOST = "127.0.0.1"
 
 
 @contextmanager
-def linked(mtu=65_535, seconds=30, **settings):
+def linked(mtu=65_535, seconds=30, bugs=0, **settings):
     """``(stack, gateway)``, running; to be done within that many seconds."""
     ours, theirs = memory.pair(mtu=mtu)
     stack = Stack([Interface(device=ours, addresses=[f"{GUEST}/24"], gateway=HOST)])
     with gevent.Timeout(seconds), Gateway(theirs, **settings) as gateway, stack:
         yield stack, gateway
-        assert gateway.counters()["gateway"]["bugs"] == 0
+        assert gateway.counters()["gateway"]["bugs"] == bugs
         assert stack.counters()["stack"]["bugs"] == 0
 
 
