@@ -13,6 +13,10 @@ class EchoRelay(DatagramRelay):
 
     protocol = kernel.Datagrams.PING
 
+    def __init__(self, destinations):
+        super().__init__()
+        self._destinations = destinations
+
     def _parse(self, packet):
         buf, at, end = packet.buf, packet.at, packet.end
         if end - at < icmp.HEADER_LENGTH:
@@ -27,7 +31,7 @@ class EchoRelay(DatagramRelay):
         return key, (packet.source, identifier), (packet.destination, 0), data
 
     def _target(self, flow, now):
-        return ".".join(map(str, flow.other[0])), 0
+        return self._destinations.of(*flow.other)
 
     def _build(self, flow, data):
         """The kernel has put its own identifier in the place of the program's, which gets its own back."""

@@ -148,7 +148,7 @@ class Gateway:
         cores = layers.cores
         cores["gate"] = Gate(cores["tcp"].is_open)
         cores["udp"] = UdpRelay(self._destinations, self._host, self._guest)
-        cores["echoes"] = EchoRelay()
+        cores["echoes"] = EchoRelay(self._destinations)
         cores["inet"].relay_echoes("echoes")
         layers.wires.remove(("inet", "tcp", "tcp", "receive"))
         layers.wires += [

@@ -9,6 +9,9 @@ from gevent import socket
 from pystack import errors
 from pystack.gateway import datagrams, kernel
 from pystack.gateway.destinations import Destinations, system_nameservers
+from pystack.gateway.udp import UdpRelay
+from pystack.packet import RxPacket
+from pystack.wire import ipv4, udp
 from tests.support.gateways import GUEST, HOST, LOCALHOST, free_port, linked
 
 HOST_BYTES = bytes((10, 77, 0, 1))
@@ -118,24 +121,40 @@ def test_flows_are_bounded_and_the_oldest_goes(monkeypatch):
         assert gateway.counters()["udp"] == {"flows": 4, "sent": 6, "received": 6, "evicted": 2}
 
 
-def test_idle_flows_end():
-    relay = datagrams.DatagramRelay()
+def test_idle_flows_end(monkeypatch):
+    """After 60 s, and after 180 if somebody has answered."""
+    made = []
 
     class Silent:
-        closed = False
+        UDP = 1
+
+        def __init__(self, protocol, on_readable, remote):
+            self.on_readable, self.waiting, self.closed = on_readable, [], False
+            made.append(self)
+
+        def send(self, data, to):
+            pass
+
+        def recv(self):
+            return (self.waiting.pop(), None) if self.waiting else None
 
         def close(self):
             self.closed = True
 
-    flows = [datagrams.Flow(key, None, None) for key in (b"asked", b"answered")]
-    flows[1].answered = True
-    for flow in flows:
-        flow.sock = Silent()
-        relay._keep(flow, 100.0)
-    socks = [flow.sock for flow in flows]
+    monkeypatch.setattr(kernel, "Datagrams", Silent)
+    relay = UdpRelay(Destinations(HOST_BYTES, ["192.0.2.1"]), HOST_BYTES, bytes((10, 77, 0, 2)))
+    relay.on_readable = lambda flows: relay.readable(flows, 100.0)
+    for port in (1, 2):
+        frame = udp.build(port, 9, 8, 0)
+        packet = RxPacket(frame, 0, len(frame))
+        packet.source, packet.destination, packet.protocol = bytes((10, 77, 0, 2)), HOST_BYTES, ipv4.UDP
+        relay.receive([packet], 100.0)
+    made[1].waiting.append(b"answer")
+    made[1].on_readable()
+    assert len(relay.outboxes["inet"]) == 1
     for at, left, closed in ((159.9, 2, [False, False]), (160, 1, [True, False]), (280, 0, [True, True])):
         relay.expire(at)
-        assert len(relay) == left and [sock.closed for sock in socks] == closed
+        assert len(relay) == left and [each.closed for each in made] == closed
     assert relay.next_deadline() is None
 
 
@@ -184,7 +203,7 @@ def test_the_host_answers_echoes_by_itself():
 
 def test_other_echoes_are_the_kernels(monkeypatch):
     """Without ping sockets they are counted, and not answered."""
-    monkeypatch.setattr("pystack.gateway.echo.EchoRelay._target", lambda self, flow, now: (LOCALHOST, 0))
+    monkeypatch.setattr(Destinations, "of", lambda self, address, port: (LOCALHOST, port))
     try:
         kernel.Datagrams(kernel.Datagrams.PING, lambda: None, remote=(LOCALHOST, 0)).close()
         allowed = True

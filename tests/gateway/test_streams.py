@@ -12,6 +12,7 @@ import pytest
 from gevent import socket
 
 from pystack.gateway import kernel
+from pystack.gateway.gate import Gate
 from tests.support.gateways import HOST, LOCALHOST, connected, free_port, linked, listening, read_all
 
 LINGER_0 = struct.pack("ii", 1, 0)
@@ -284,10 +285,19 @@ def test_a_forked_child_leaves_the_connections_to_the_parent():
             outside.sendall(b"late")
 
 
-def test_a_bug_stops_the_gateway_loudly():
-    with linked(bugs=1) as (stack, gateway), connected(stack) as (_stream, outside):
-        gateway._supervisor.failed("gate", RuntimeError("a bug"))
-        assert isinstance(gateway.failure, RuntimeError)
-        assert gateway.idle
+def test_a_bug_stops_the_gateway_loudly(monkeypatch):
+    real, broken = Gate.receive, []
+
+    def receive(self, batch, now):
+        if broken:
+            raise RuntimeError("a bug")
+        real(self, batch, now)
+
+    monkeypatch.setattr(Gate, "receive", receive)
+    with linked(bugs=1) as (stack, gateway), connected(stack) as (stream, outside):
+        broken.append(True)
+        stream.send(b"x")
         with pytest.raises(ConnectionResetError):
             outside.recv(1)
+        assert isinstance(gateway.failure, RuntimeError)
+        assert gateway.idle
