@@ -62,6 +62,7 @@ BAD_SYN = "bad_syn"  # in a synchronized state: challenged (RFC 5961 §4)
 BAD_COOKIE = "bad_cookie"
 LISTEN_OVERFLOW = "listen_overflow"  # the accept queue is full
 SYN_OVERFLOW = "syn_overflow"  # the SYN queue is full, and cookies are off
+DECISION_PENDING = "decision_pending"  # a SYN again, while the gateway still connects
 CHALLENGE_LIMITED = "challenge_limited"
 WINDOW_OVERFLOW = "window_overflow"  # data beyond what the receive buffer can hold
 OUT_OF_MEMORY = "out_of_memory"  # the stack-wide limit of a transport
@@ -76,6 +77,8 @@ DEVICE_BUSY = "device_busy"
 DEVICE_REFUSED = "device_refused"
 QUEUE_FULL = "queue_full"
 IMPAIRED = "impaired"
+# gateway
+KERNEL_REFUSED = "kernel_refused"  # no socket to be had, or no room in it
 
 # causes
 REFUSED = "refused"

@@ -47,12 +47,14 @@ class Interface:
     """One interface of a stack: a device that is not yet open, and what it is configured with.
 
     ``addresses`` are in CIDR form ("10.77.0.2/24"), the first is the primary one; ``gateway`` is the default router.
+    With ``accepts_any`` the stack takes what comes in for itself, whatever the destination.
     """
 
     device: Device
     addresses: tuple = ()
     gateway: str | None = None
     name: str = "eth0"
+    accepts_any: bool = False
 
 
 @dataclass
@@ -109,6 +111,7 @@ def _add_interface(layers, index, interface, config, random):
             checksum_offload=device.checksum_offload,
             segment_offload=device.segment_offload,
             membership=None if loopback else Membership(random, device.mtu),
+            accepts_any=interface.accepts_any,
         )
     )
     layers.cores[name] = LinkLayer(index, device.mac, random=random, resolves=device.resolves)
@@ -127,6 +130,35 @@ def _add_interface(layers, index, interface, config, random):
         ("inet", name, name, "transmit"),
         ("inet", f"{name}.control", name, "control"),
     ]
+
+
+def make_stages(layers, config, clock, supervisor):
+    """Make, not yet started, what runs the cores, connected by their wires and to their devices.
+
+    Returns:
+        ``(stages, drivers, queues)``, each by name.
+    """
+    make_queue = SimpleQueue if config.queue == "gevent" else Mailbox
+    queues = {name: make_queue(config.mailbox_limit) for name in layers.cores}
+    stages, drivers = {}, {}
+    for name, core in layers.cores.items():
+        stages[name] = Stage(name, core, clock, supervisor, make_queue=partial(queues.get, name))
+    for source, outbox, target, inlet in layers.wires:
+        handler = getattr(layers.cores[target], inlet)
+        stages[source].connect(outbox, stages[target].port(handler))
+    for name, device in layers.devices.items():
+        driver = drivers[name] = DeviceDriver(name, device, clock, supervisor)
+        driver.connect(stages[name].port(layers.cores[name].receive))
+        stages[name].connect("device", driver)
+    return stages, drivers, queues
+
+
+def way_to(core, stage, queue, config):
+    """The `Way` of the sockets' requests to a transport's core, by its stage's queue."""
+    way = Way(core.requests)
+    limit = (config.mailbox_limit + 1) // 2  # the other half is for packets, which do not wait
+    way.connect(stage.port(way.take).put, lambda: queue.qsize() < limit)
+    return way
 
 
 class Stack:
@@ -397,22 +429,14 @@ class Stack:
     # -- inside -------------------------------------------------------------------------------------------------------
 
     def _start_stages(self):
-        layers, config = self._layers, self._config
-        make_queue = SimpleQueue if config.queue == "gevent" else Mailbox
-        queues = {name: make_queue(config.mailbox_limit) for name in layers.cores}
-        for name, core in layers.cores.items():
-            self._stages[name] = Stage(name, core, self._clock, self._supervisor, make_queue=partial(queues.get, name))
-        for source, outbox, target, inlet in layers.wires:
-            handler = getattr(layers.cores[target], inlet)
-            self._stages[source].connect(outbox, self._stages[target].port(handler))
-        for name, device in layers.devices.items():
-            driver = self._drivers[name] = DeviceDriver(name, device, self._clock, self._supervisor)
-            driver.connect(self._stages[name].port(layers.cores[name].receive))
-            self._stages[name].connect("device", driver)
+        layers = self._layers
+        self._stages, self._drivers, queues = make_stages(layers, self._config, self._clock, self._supervisor)
         self._control = self._stages["inet"].port(layers.cores["inet"].control)
         self._pings = PingClient(self._clock, self._control.put, self._random)
         self._stages["inet"].connect("echo", self._pings)
-        ways = {name: self._way_to(name, queues[name]) for name in ("tcp", "udp")}
+        ways = {
+            name: way_to(layers.cores[name], self._stages[name], queues[name], self._config) for name in ("tcp", "udp")
+        }
         checks = {"tcp": tcp_settings.check_setting, "udp": partial(check_setting, UdpSettings)}
         self._endpoints = Endpoints(self._clock, ways, checks)
         for name in ways:
@@ -420,13 +444,6 @@ class Stack:
         self._stages["inet"].connect("events", _EventLog(self._name_of))
         for part in (*self._stages.values(), *self._drivers.values()):
             part.start()
-
-    def _way_to(self, name, queue):
-        """The `Way` of the sockets' requests to a transport, by its stage's queue."""
-        way = Way(self._layers.cores[name].requests)
-        limit = (self._config.mailbox_limit + 1) // 2  # the other half is for packets, which do not wait
-        way.connect(self._stages[name].port(way.take).put, lambda: queue.qsize() < limit)
-        return way
 
     def _name_of(self, index):
         return self._layers.cores["inet"].addresses.interfaces[index].name
@@ -514,4 +531,4 @@ def _parse(kind, value, what):
         raise StackError(f"Stack: {what} {value!r} is not an IPv4 {what}: {error}") from error
 
 
-__all__ = ["Interface", "Layers", "PingReply", "Stack", "compose"]
+__all__ = ["Interface", "Layers", "PingReply", "Stack", "compose", "make_stages", "way_to"]

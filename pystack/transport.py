@@ -65,10 +65,14 @@ class SetOption:
 
 @dataclass(slots=True)
 class Listen:
-    """Accept connections; again, to change the backlog. An unbound socket gets a free port. Answered by Bound."""
+    """Accept connections; again, to change the backlog. An unbound socket gets a free port. Answered by Bound.
+
+    With *every_port* the socket, which must be unbound, gets what no other listens for: Bound then says port 0.
+    """
 
     socket: int
     backlog: int
+    every_port: bool = False
 
 
 @dataclass(slots=True)

@@ -28,6 +28,7 @@ LEVELS = {
     "pystack.runtime": 2,
     "pystack.device": 3,
     "pystack.sockets": 4,
+    "pystack.gateway": 5,
     "pystack.ping": 5,
     "pystack.stack": 5,
     "monkey": 6,

@@ -21,9 +21,14 @@ class Address:
 
 
 class InterfaceState:
-    """What inet knows of one interface. ``membership`` is its `multicast.Membership`, or None on a loopback."""
+    """What inet knows of one interface. ``membership`` is its `multicast.Membership`, or None on a loopback.
+
+    With ``accepts_any`` each unicast packet that comes in by it is for this host, whatever its destination, and what
+    answers it is sent from there (Linux: ``ip route add local default dev lo``).
+    """
 
     __slots__ = (
+        "accepts_any",
         "addresses",
         "broadcasts",
         "checksum_offload",
@@ -37,7 +42,16 @@ class InterfaceState:
     )
 
     def __init__(
-        self, index, name, mtu, *, loopback=False, checksum_offload=False, segment_offload=False, membership=None
+        self,
+        index,
+        name,
+        mtu,
+        *,
+        loopback=False,
+        checksum_offload=False,
+        segment_offload=False,
+        membership=None,
+        accepts_any=False,
     ):
         self.index = index
         self.name = name
@@ -46,6 +60,7 @@ class InterfaceState:
         self.checksum_offload = checksum_offload
         self.segment_offload = segment_offload
         self.membership = membership
+        self.accepts_any = accepts_any
         self.addresses = []
         self.broadcasts = frozenset((LIMITED_BROADCAST,))
         self.control_outbox = f"{name}.control"
@@ -74,6 +89,7 @@ class Addresses:
         self._paths = {}
         self._redirects = {}  # destination -> gateway, from ICMP
         self._broadcasts = frozenset()  # of all interfaces: nobody's source
+        self._accepts_any = False  # whether some interface does
 
     def add_interface(self, interface):
         """Take an `InterfaceState`."""
@@ -124,7 +140,13 @@ class Addresses:
         """Whether a packet for *destination* that came in by *interface* is for this host alone."""
         if destination[0] == 127:
             return interface.loopback  # RFC 1122 §3.2.1.3 (g): never seen on a network
-        return destination in self.local
+        return destination in self.local or (interface.accepts_any and self._is_unicast(destination))
+
+    def is_ours(self, address):
+        """Whether *address* is one host's, and this host may be it: a socket may be bound to it."""
+        if address in self.local:
+            return True
+        return len(address) == 4 and (address[0] == 127 or (self._accepts_any and self._is_unicast(address)))
 
     def path(self, destination, index=0):
         """How to reach *destination*, by interface *index* if it is not 0: a `Path`, or None without a route."""
@@ -152,7 +174,7 @@ class Addresses:
         if interface.loopback:
             return first < 224
         # Linux also refuses a packet that claims to come from one of our own addresses (fib_validate_source).
-        return 0 < first < 224 and first != 127 and source not in self.local and source not in self._broadcasts
+        return source not in self.local and self._is_unicast(source)
 
     def redirect(self, destination, by, gateway, index):
         """Send to *destination* by *gateway* from now on, as *by*, a neighbour on interface *index*, has said.
@@ -208,6 +230,10 @@ class Addresses:
             kind, next_hop = UNICAST, self._redirects.get(destination) or route.gateway or destination
         return Path(kind, interface, next_hop, self._source(route, interface, next_hop))
 
+    def _is_unicast(self, address):
+        """Whether it may be one host's on a network."""
+        return 0 < address[0] < 224 and address[0] != 127 and address not in self._broadcasts
+
     def _first_outward(self):
         return next((state for state in self.interfaces.values() if not state.loopback), None)
 
@@ -236,6 +262,7 @@ class Addresses:
         )
         for state in self.interfaces.values():
             state.broadcasts = frozenset((LIMITED_BROADCAST, *_broadcasts(state)))
+        self._accepts_any = any(state.accepts_any for state in self.interfaces.values())
         self._broadcasts = frozenset().union(*(state.broadcasts for state in self.interfaces.values()))
 
 

@@ -10,7 +10,9 @@ from pystack.inet.icmp import Icmp, Redirect
 from pystack.inet.pmtu import PathMtu
 from pystack.inet.reassembly import Reassembly, rebuild_ipv4
 from pystack.packet import TxPacket
-from pystack.wire import igmp, ipv4
+from pystack.wire import icmp, igmp, ipv4
+
+_ECHO_REQUEST = bytes((icmp.ECHO_REQUEST,))
 
 
 class InetLayer:
@@ -39,6 +41,7 @@ class InetLayer:
         self._icmp = Icmp(config, self.drops, self.counts)
         self._identifications = ip.Identifications(random)
         self._transports = {}  # protocol number -> name of its outbox
+        self._echo_relay = None  # the outbox of echo requests to addresses that no interface has
         self._memberships = {}  # interface index -> Membership, of those that multicast
         self._handlers = {
             messages.SendError: self._send_error,
@@ -67,6 +70,11 @@ class InetLayer:
         self._transports[protocol] = name
         self.outboxes[name] = []
         self.outboxes[f"{name}.control"] = []
+
+    def relay_echoes(self, name):
+        """Hand echo requests to addresses that no interface has to the outbox *name*, where we would answer them."""
+        self._echo_relay = name
+        self.outboxes[name] = []
 
     def add_address(self, index, address, prefix_length, probe=False):
         """Give an interface an address. With *probe* it is used only when its link has found no other user of it."""
@@ -107,7 +115,7 @@ class InetLayer:
 
     def is_local(self, address):
         """Whether *address* is one host's, and ours: a socket may be bound to it."""
-        return address in self.addresses.local or (len(address) == 4 and address[0] == 127)
+        return self.addresses.is_ours(address)
 
     # -- the four calls -----------------------------------------------------------------------------------------------
 
@@ -218,7 +226,10 @@ class InetLayer:
         if name is not None:
             self.outboxes[name].append(packet)
         elif protocol == ipv4.ICMP:
-            self._deliver_icmp(packet, interface, unicast, now)
+            if self._echo_relay is not None and unicast and self._is_foreign_echo(packet):
+                self.outboxes[self._echo_relay].append(packet)
+            else:
+                self._deliver_icmp(packet, interface, unicast, now)
         elif protocol == ipv4.IGMP:
             self._deliver_igmp(packet, interface, now)
         else:
@@ -240,6 +251,10 @@ class InetLayer:
         else:
             self._hand_up_error(*result, now)
 
+    def _is_foreign_echo(self, packet):
+        at = packet.at
+        return packet.destination not in self.addresses.local and packet.buf[at : at + 1] == _ECHO_REQUEST
+
     def _redirect(self, packet, redirect):
         known = redirect.source in self.addresses.local
         if known and self.addresses.redirect(redirect.destination, packet.source, redirect.gateway, packet.interface):
@@ -249,7 +264,7 @@ class InetLayer:
 
     def _hand_up_error(self, message, quoted_length, now):
         """An ICMP error goes to the transport that can match it with a flow; an echo's flow is matched here."""
-        if message.source not in self.addresses.local:
+        if not self.addresses.is_ours(message.source):
             self.drops[errors.ICMP_UNMATCHED] += 1
             return
         if message.cause == messages.PACKET_TOO_BIG:

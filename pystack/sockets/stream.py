@@ -20,6 +20,7 @@ class TcpStream(Endpoint):
         self._room = 0  # bytes that TCP will take
         self._ended = False  # no more will come
         self._shut = False
+        self._finished = False
         self._info = None
         self._urgent = None
 
@@ -118,6 +119,17 @@ class TcpStream(Endpoint):
         self._wait(lambda: self._info != ())
         return self._info
 
+    def await_end(self):
+        """Return when the connection is over in good order, both ways. Raises OSError if it fails."""
+        self._wait(lambda: self._finished or self._cause is not None)
+        if not self._finished:
+            self._raise_cause()
+
+    @property
+    def ended(self):
+        """Whether all has come that will come, though it may be unread."""
+        return self._ended
+
     @property
     def unread(self):
         """Bytes that have come and have not been read."""
@@ -138,7 +150,7 @@ class TcpStream(Endpoint):
         elif kind is transport.EndOfStream:
             self._ended = True
         elif kind is transport.Finished:
-            self._ended = self._shut = True
+            self._ended = self._shut = self._finished = True
         elif kind is transport.Info:
             self._info = event.info
         elif kind is transport.UrgentReceived:
@@ -196,9 +208,9 @@ class TcpListener(Endpoint):
         super().__init__(endpoints)
         self._streams = deque()
 
-    def listen(self, backlog=128):
-        """Begin to listen, or change the backlog. Raises OSError."""
-        self._ask(transport.Listen(self.number, backlog), lambda: self.local is not None)
+    def listen(self, backlog=128, every_port=False):
+        """Begin to listen, or change the backlog; with *every_port* where no other listens. Raises OSError."""
+        self._ask(transport.Listen(self.number, backlog, every_port), lambda: self.local is not None)
 
     def accept(self):
         """The next connection, a `TcpStream`; waits for it. Raises OSError."""

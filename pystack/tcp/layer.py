@@ -6,6 +6,7 @@ from collections import Counter
 from pystack import errors, transport
 from pystack.deadlines import Deadlines
 from pystack.tcp import replies, states, timewait
+from pystack.tcp.connection import Connection
 from pystack.tcp.limiter import ChallengeLimiter
 from pystack.tcp.memory import Memory
 from pystack.tcp.opening import Opening
@@ -124,6 +125,14 @@ class TcpLayer:
             state = states.TIME_WAIT if type(flow) is TimeWait else flow.state
             found.append((flow.local, flow.remote, states.NAMES[state], flow.socket))
         return found
+
+    def is_open(self, key):
+        """Whether there is a connection, be it half open; TIME-WAIT is none.
+
+        Args:
+            key: the peer's address and ours, the peer's port and ours, as they stand in the headers of its segments.
+        """
+        return type(self.flows.get(key)) is Connection
 
     def held(self):
         """What there is by kind: connections, TIME-WAITs, sockets known, ports, timed items and bytes of memory."""

@@ -2,6 +2,7 @@
 
 import zlib
 
+EVERY_PORT = 0  # the port of a listener for all ports at which nobody else listens
 OVERFLOW_MEMORY = 128.0  # seconds for which cookies are expected back after the last overflow (two of their periods)
 
 
@@ -86,7 +87,7 @@ class Listeners:
         """The listener for a segment to *address* that came by *interface*: of the most exact ones (an interface of
         their own counts more than an address, as on Linux), the newest, or if they share the port one by the hash of
         the flow's *key*. None if there is none."""
-        there = self._ports.get(port)
+        there = self._ports.get(port) or self._ports.get(EVERY_PORT)
         if there is None:
             return None
         best, score = [], -1

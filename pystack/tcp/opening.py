@@ -149,7 +149,7 @@ class Opening:
 
     def _passive(self, listener, key, segment, mtu, now, iss):
         packet = segment.packet
-        local = packet.destination, listener.port
+        local = packet.destination, int.from_bytes(key[-2:], "big")
         remote = packet.source, int.from_bytes(key[-4:-2], "big")
         socket = next(self._numbers)
         connection = self.make(socket, key, local, remote, replace(listener.settings), mtu, now, iss)
@@ -185,7 +185,7 @@ class Opening:
         scale = initial_window_scale(layer.config, listener.settings) if terms.window_scaling and kept else None
         number = self._cookies.make(key, segment.seq, segment.options, now)
         header_options = tcp_options.syn(terms.advertised_mss(), scale, terms.sack and kept, stamps)
-        local = packet.destination, listener.port
+        local = packet.destination, int.from_bytes(key[-2:], "big")
         remote = packet.source, int.from_bytes(key[-4:-2], "big")
         window = min(initial_window(layer.config, listener.settings), 0xFFFF)
         layer.counts["OutSegs"] += 1

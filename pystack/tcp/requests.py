@@ -3,7 +3,7 @@
 from pystack import errors, messages, transport
 from pystack.ports import PortTable, tcp_conflict
 from pystack.tcp.connection import Connection
-from pystack.tcp.listener import Listener
+from pystack.tcp.listener import EVERY_PORT, Listener
 from pystack.tcp.settings import Settings
 from pystack.tcp.timewait import TimeWait
 
@@ -169,6 +169,9 @@ class Requests:
         settings = self._settings(socket)
         if settings is None:
             return
+        if request.every_port:
+            self._add_listener(Listener(socket, bytes(4), EVERY_PORT, 0, backlog, settings, False))
+            return
         if self.ports.claim(socket) is None:
             _, cause = self.ports.bind(socket, bytes(4), 0, reuse_address=settings.reuse_address)
             if cause is not None:
@@ -179,10 +182,14 @@ class Requests:
             self._tell(transport.Failed(socket, cause))
             return
         claim = self.ports.claim(socket)
-        listener = Listener(socket, claim.address, claim.port, claim.interface, backlog, settings, claim.reuse_port)
-        self._sockets[socket] = listener
+        self._add_listener(
+            Listener(socket, claim.address, claim.port, claim.interface, backlog, settings, claim.reuse_port)
+        )
+
+    def _add_listener(self, listener):
+        self._sockets[listener.socket] = listener
         self._opening.listeners.add(listener)
-        self._tell(transport.Bound(socket, claim.address, claim.port))
+        self._tell(transport.Bound(listener.socket, listener.address, listener.port))
 
     def _taken(self, request, now):
         listener = self._sockets.get(request.socket)

@@ -8,12 +8,12 @@ from tests.support.netsim import Host, Network
 
 
 class Peer:
-    """The test is 10.0.0.1, the host 10.0.0.2/24 with a default route through the test."""
+    """The test is 10.0.0.1, the host 10.0.0.2/24 with a default route through the test. *more*: of its `Interface`."""
 
-    def __init__(self, config=None, *, addresses=("10.0.0.2/24",), gateway="10.0.0.1", mtu=1500):
+    def __init__(self, config=None, *, addresses=("10.0.0.2/24",), gateway="10.0.0.1", mtu=1500, **more):
         self._wire, device = memory.pair(mtu=mtu, offload=False, macs=(MAC_A, MAC_B))
         self._wire.open()
-        self.host = Host([Interface(device=device, addresses=addresses, gateway=gateway)], config)
+        self.host = Host([Interface(device=device, addresses=addresses, gateway=gateway, **more)], config)
         self.network = Network(self.host)
         self.introduce()
 

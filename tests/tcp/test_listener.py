@@ -57,6 +57,22 @@ def test_the_most_exact_listener_is_found():
     assert found([listener(1), listener(4)], B) == 4
 
 
+def test_a_listener_for_every_port_hears_what_nobody_else_does():
+    """Its connections have the port that was meant."""
+    server = passive(8)
+    server.core.requests([t.Listen(10, 8, every_port=True)], 0.0)
+    assert t.Bound(10, ANY, 0) in server.core.outboxes["sockets"]
+    for port, listener in ((80, 9), (81, 10), (65_535, 10)):
+        syn = segment("S", 100, options=SYN_OPTIONS, source_port=1000, port=port)
+        (syn_ack,) = answers(server.sends(syn))
+        server.sends(segment("A", 101, (syn_ack.seq + 1) & 0xFFFFFFFF, source_port=1000, port=port))
+        accepted = server.core.outboxes["sockets"][-2:]
+        assert next(event for event in accepted if type(event) is t.Accepted).listener == listener
+    assert {local[1] for local, remote, *_ in server.core.connections() if remote} == {80, 81, 65_535}
+    server.core.requests([t.Close(10)], 0.0)
+    assert server.says("S", 100, source_port=1001, port=82)[0][1] == "RA"
+
+
 def test_a_listener_on_any_ipv6_address_hears_ipv4_and_not_the_reverse():
     assert found([listener(1, bytes(16))], B) == 1
     assert found([listener(1, ANY)], bytes(15) + b"\x01") is None
