@@ -20,6 +20,8 @@ LEVELS = {
     "pystack.routes": 0,
     "pystack.deadlines": 0,
     "pystack.ports": 0,
+    "pystack.options": 0,
+    "pystack.sysctl": 0,
     "pystack.wire": 0,
     "pystack.link": 1,
     "pystack.inet": 1,

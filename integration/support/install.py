@@ -13,6 +13,10 @@ PACKAGES = {  # command -> Debian package
     "tcpdump": "tcpdump",
     "tshark": "tshark",
     "ethtool": "ethtool",
+    "dnsmasq": "dnsmasq-base",
+    "curl": "curl",
+    "redis-server": "redis-server",
+    "pg_ctlcluster": "postgresql",  # its servers are not in PATH
 }
 PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 
@@ -39,7 +43,8 @@ def main():
 
 def install(packages):
     """Ask nothing, and leave it to the caller to see what came of it."""
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    # In runlevel 1 invoke-rc.d starts no service: the tests start their own.
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     apt = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300"]
     subprocess.run([*apt, "update"], env=environment, check=False)
     subprocess.run([*apt, "install", "-y", "--no-install-recommends", *packages], env=environment, check=False)

@@ -23,6 +23,9 @@ _RTM_GETLINK = 18
 _RTM_NEWADDR = 20
 _RTM_DELADDR = 21
 _RTM_GETADDR = 22
+_RTM_GETROUTE = 26
+_RT_TABLE_MAIN = 254
+_ANY = {AF_INET: "0.0.0.0", AF_INET6: "::"}
 _IFF_UP = 1
 _IFA_F_NODAD = 2
 
@@ -73,6 +76,16 @@ class Rtnetlink:
             address = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
             if address:
                 found.append((message["index"], address, message["prefixlen"]))
+        return found
+
+    def routes(self):
+        """``[(destination, prefix length)]`` of the main table, IPv4 and IPv6; a default route is of length 0."""
+        from pyroute2.netlink.rtnl.rtmsg import rtmsg
+
+        found = []
+        for message in self._ask(rtmsg(), _RTM_GETROUTE, _DUMP):
+            if message["family"] in _ANY and message.get_attr("RTA_TABLE") == _RT_TABLE_MAIN:
+                found.append((message.get_attr("RTA_DST") or _ANY[message["family"]], message["dst_len"]))
         return found
 
     def add_address(self, index, interface):

@@ -1,0 +1,67 @@
+"""What crosses the boundary between a program and the engine: the control channel's messages, and the records on pairs.
+
+Loaded into every program, so it imports `struct` alone. A request is one SEQPACKET message, `REQUEST` and what belongs
+to the operation; its reply is `REPLY` and the same. A socket is named by the inode of the program's end of its pair.
+An endpoint is `ENDPOINT`: version of IP (0: none), port, scope id, address (IPv4: the first 4 bytes).
+"""
+
+import struct
+
+REQUEST = struct.Struct("!BQ")  # operation, inode
+REPLY = struct.Struct("!i")  # errno, or 0
+ENDPOINT = struct.Struct("!BHI16s")
+INTS = struct.Struct("!iii")
+
+# Operations: what the request carries -> what the reply carries.
+OPEN = 1  # INTS(family, type, protocol) and the engine's end as a descriptor
+BIND = 2  # ENDPOINT
+CONNECT = 3  # ENDPOINT and how many bytes of plug wait in the pair, "!I". Errno EINPROGRESS: a plug gone tells the end
+LISTEN = 4  # backlog, "!i"
+LOCAL = 5  # -> ENDPOINT
+PEER = 6  # -> ENDPOINT
+SET_OPTION = 7  # INTS(level, name, 0) and the value as setsockopt(2) has it
+GET_OPTION = 8  # INTS(level, name, room) -> the value
+STATUS = 9  # whether to take the error, "!B" -> STATE
+ROUTE = 10  # ENDPOINT: may a datagram be sent there?
+IDENTIFY = 11  # -> INTS(family, type, protocol)
+INTERFACES = 12  # -> for each: INTERFACE and its name
+NEW_CHANNEL = 13  # -> a descriptor: a control channel for the process that asks
+NEW_LIFE = 14  # -> a descriptor: it stands for one process, which lives while it is open
+LEAVE = 15  # "!d", seconds: this process ends. Answered when all that it has written is delivered, or time is up
+
+STATE = struct.Struct("!Bi")  # state, errno
+FRESH, CONNECTING, CONNECTED, LISTENING, OVER = range(5)
+
+INTERFACE = struct.Struct("!IB")  # index, length of the name
+
+# One accepted connection, on the pair of its listener, with one descriptor: peer, local.
+ACCEPTED = struct.Struct("!BHI16sBHI16s")
+
+# Before each datagram, both ways: version of IP (0: to the peer, or an error alone), TTL, TOS, which of these are set,
+# port, errno, interface, the other's address, our address.
+DATAGRAM = struct.Struct("!BBBBHHI16s16s")
+HAS_TTL = 1
+HAS_TOS = 2
+HAS_SOURCE = 4
+
+MAX_DATAGRAM = 65_507
+MAX_MESSAGE = 4096  # of a control channel
+
+# Names of environment variables, by which a program finds its engine.
+ENGINE = "PYSTACK_ENGINE"  # the path of its socket
+LIFE = "PYSTACK_LIFE"  # the number of an inherited descriptor
+
+
+def pack_endpoint(address, port, scope=0):
+    """ENDPOINT of an address of 4 or 16 bytes; of none if it is None."""
+    if address is None:
+        return ENDPOINT.pack(0, port, scope, b"")
+    return ENDPOINT.pack(4 if len(address) == 4 else 6, port, scope, address)
+
+
+def unpack_endpoint(data):
+    """``(address or None, port, scope)``."""
+    version, port, scope, address = ENDPOINT.unpack_from(data)
+    if version == 0:
+        return None, port, scope
+    return address[:4] if version == 4 else address, port, scope
