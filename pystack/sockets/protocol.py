@@ -48,7 +48,7 @@ MAX_DATAGRAM = 65_507
 MAX_MESSAGE = 4096  # of a control channel
 
 # Names of environment variables, by which a program finds its engine.
-ENGINE = "PYSTACK_ENGINE"  # the path of its socket
+ENGINE = "PYSTACK_CONTROL"  # the path of its socket
 LIFE = "PYSTACK_LIFE"  # the number of an inherited descriptor
 
 
