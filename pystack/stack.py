@@ -28,6 +28,7 @@ from pystack.runtime.stage import Stage
 from pystack.runtime.supervisor import Supervisor
 from pystack.sockets.datagram import UdpSocket
 from pystack.sockets.endpoints import Endpoints
+from pystack.sockets.service import Service
 from pystack.sockets.stream import TcpListener, TcpStream
 from pystack.sockets.way import Way
 from pystack.tcp import settings as tcp_settings
@@ -356,6 +357,19 @@ class Stack:
             raise
         return made
 
+    def service(self):
+        """The `sockets.service.Service` through which programs in other processes have their sockets on this stack.
+
+        Close it before the stack. Raises StackStopped.
+        """
+        self._check_running()
+        cores = self._layers.cores
+        defaults = {
+            "tcp": tcp_settings.Settings.from_config(self._config.tcp),
+            "udp": UdpSettings.from_config(self._config.udp),
+        }
+        return Service(self._endpoints, cores["inet"], defaults, cores["udp"].refusal, self._describe_interfaces)
+
     def join_group(self, group, interface="eth0"):
         """Receive an IPv4 multicast group (text) by an interface, and report it by IGMP; counted, see `leave_group`."""
         self._group_message(messages.JoinGroup, group, interface)
@@ -444,6 +458,10 @@ class Stack:
         self._stages["inet"].connect("events", _EventLog(self._name_of))
         for part in (*self._stages.values(), *self._drivers.values()):
             part.start()
+
+    def _describe_interfaces(self):
+        states = self._layers.cores["inet"].addresses.interfaces
+        return [(index, state.name, [held.address for held in state.addresses]) for index, state in states.items()]
 
     def _name_of(self, index):
         return self._layers.cores["inet"].addresses.interfaces[index].name

@@ -2,10 +2,7 @@
 
 from itertools import count
 
-import gevent
-
 from pystack import errors, transport
-from pystack.errors import StackStopped
 from pystack.sockets.waiting import Waiting
 
 
@@ -50,6 +47,17 @@ class Endpoints:
         self._check_running()
         self._ways[name].give(request, self._check_running)
 
+    def post(self, name, request):
+        """As `request`, for those who must not wait: it goes with the next `flush`. Lost if the stack has stopped."""
+        if self._failure is None:
+            self._ways[name].post(request)
+
+    def flush(self):
+        """Pass on what was posted."""
+        if self._failure is None:
+            for way in self._ways.values():
+                way.flush()
+
     def settle(self, name):
         """Wait until a transport has done all that was asked of it up to now. Raises StackStopped."""
         self._ways[name].settle(self._check_running)
@@ -61,6 +69,8 @@ class Endpoints:
     def stop(self, failure):
         """The stack has stopped: whoever waits raises *failure*, a `StackStopped`."""
         self._failure = failure
+        for way in self._ways.values():
+            way.stop()
         for endpoint in list(self._sockets.values()):
             endpoint.stop(failure)
         self._sockets.clear()
@@ -72,20 +82,14 @@ class Endpoints:
             if type(event) is transport.Accepted:
                 listener = sockets.get((name, event.listener))
                 if listener is None:  # closed meanwhile: Linux resets what it had not accepted
-                    # Not from here: this is the transport's own turn, which must not wait for its own queue.
-                    gevent.spawn(self._abort, name, event.socket)
+                    self.post(name, transport.Abort(event.socket))
                 else:
                     listener.event(event)
             else:
                 endpoint = sockets.get((name, event.socket))
                 if endpoint is not None:
                     endpoint.event(event)
-
-    def _abort(self, name, socket):
-        try:
-            self.request(name, transport.Abort(socket))
-        except StackStopped:
-            pass  # and the connection with it
+        self.flush()
 
     def _check_running(self):
         if self._failure is not None:

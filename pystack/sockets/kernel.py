@@ -2,6 +2,7 @@
 
 import _socket
 import select
+from _socket import AF_UNIX, SOCK_CLOEXEC
 
 # Where the seam is in place already, it says what was there before.
 socket = getattr(_socket.socket, "kernel_class", _socket.socket)
@@ -13,10 +14,13 @@ if epoll is None:  # gevent has removed it
 
 
 def pair(kind):
-    """Two connected AF_UNIX sockets of type *kind*, neither blocking nor inherited over exec."""
-    first, second = _socket.socketpair(_socket.AF_UNIX, kind | _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC)
-    if type(first) is not socket:
-        first, second = (socket(fileno=end.detach()) for end in (first, second))
-        first.setblocking(False)
-        second.setblocking(False)
-    return first, second
+    """Two connected AF_UNIX sockets of type *kind*, not inherited over exec: ours, which does not block, and a
+    program's, which does."""
+    ours, theirs = _socket.socketpair(AF_UNIX, kind | SOCK_CLOEXEC)
+    if type(ours) is not socket:
+        ours, theirs = (socket(fileno=end.detach()) for end in (ours, theirs))
+    ours.setblocking(False)
+    return ours, theirs
+
+
+__all__ = ["AF_UNIX", "SOCK_CLOEXEC", "epoll", "pair", "socket"]

@@ -11,45 +11,48 @@ REQUEST = struct.Struct("!BQ")  # operation, inode
 REPLY = struct.Struct("!i")  # errno, or 0
 ENDPOINT = struct.Struct("!BHI16s")
 INTS = struct.Struct("!iii")
+COUNT = struct.Struct("!I")
+SECONDS = struct.Struct("!d")
 
 # Operations: what the request carries -> what the reply carries.
 OPEN = 1  # INTS(family, type, protocol) and the engine's end as a descriptor
-BIND = 2  # ENDPOINT
-CONNECT = 3  # ENDPOINT and how many bytes of plug wait in the pair, "!I". Errno EINPROGRESS: a plug gone tells the end
-LISTEN = 4  # backlog, "!i"
+BIND = 2  # ENDPOINT, and INTS(effective user id, 0, 0): groups of SO_REUSEPORT are of one user
+CONNECT = (
+    3  # ENDPOINT (none: undo, of a datagram socket), COUNT bytes of plug in the pair. EINPROGRESS: until it is gone
+)
+LISTEN = 4  # INTS(backlog, 0, 0)
 LOCAL = 5  # -> ENDPOINT
 PEER = 6  # -> ENDPOINT
 SET_OPTION = 7  # INTS(level, name, 0) and the value as setsockopt(2) has it
 GET_OPTION = 8  # INTS(level, name, room) -> the value
-STATUS = 9  # whether to take the error, "!B" -> STATE
+STATUS = 9  # COUNT: whether to take the error -> STATE
 ROUTE = 10  # ENDPOINT: may a datagram be sent there?
 IDENTIFY = 11  # -> INTS(family, type, protocol)
-INTERFACES = 12  # -> for each: INTERFACE and its name
-NEW_CHANNEL = 13  # -> a descriptor: a control channel for the process that asks
-NEW_LIFE = 14  # -> a descriptor: it stands for one process, which lives while it is open
-LEAVE = 15  # "!d", seconds: this process ends. Answered when all that it has written is delivered, or time is up
+INTERFACES = 12  # -> for each: COUNT(index), COUNT(length of the name), the name
+NEW_CHANNEL = 13  # -> a descriptor: one more control channel for this process
+NEW_LIFE = 14  # -> a descriptor: the first control channel of another process
+LEAVE = 15  # SECONDS: this process ends. Answered when all that it has written is delivered, or time is up
 
 STATE = struct.Struct("!Bi")  # state, errno
 FRESH, CONNECTING, CONNECTED, LISTENING, OVER = range(5)
 
-INTERFACE = struct.Struct("!IB")  # index, length of the name
-
 # One accepted connection, on the pair of its listener, with one descriptor: peer, local.
 ACCEPTED = struct.Struct("!BHI16sBHI16s")
 
-# Before each datagram, both ways: version of IP (0: to the peer, or an error alone), TTL, TOS, which of these are set,
-# port, errno, interface, the other's address, our address.
+# Before each datagram, both ways: version of IP (0: to the peer, or an error alone), TTL, TOS, which of the two and of
+# `interface` and the last address mean something, port, errno, interface, the other's address, our address.
 DATAGRAM = struct.Struct("!BBBBHHI16s16s")
 HAS_TTL = 1
 HAS_TOS = 2
-HAS_SOURCE = 4
+HAS_PKTINFO = 4
 
 MAX_DATAGRAM = 65_507
 MAX_MESSAGE = 4096  # of a control channel
+MAX_OPTION = 1024  # bytes of an option's value
 
 # Names of environment variables, by which a program finds its engine.
-ENGINE = "PYSTACK_CONTROL"  # the path of its socket
-LIFE = "PYSTACK_LIFE"  # the number of an inherited descriptor
+CONTROL = "PYSTACK_CONTROL"  # the path of its socket
+LIFE = "PYSTACK_LIFE"  # the number of an inherited descriptor, a control channel
 
 
 def pack_endpoint(address, port, scope=0):

@@ -11,7 +11,7 @@ class Way:
         handler: the transport's inlet for requests.
     """
 
-    __slots__ = ("_given", "_handled", "_handler", "_has_room", "_put")
+    __slots__ = ("_flushing", "_given", "_handled", "_handler", "_has_room", "_posted", "_put", "_stopped")
 
     def __init__(self, handler):
         self._handler = handler
@@ -19,6 +19,9 @@ class Way:
         self._has_room = None
         self._given = 0  # requests
         self._handled = 0
+        self._posted = []
+        self._flushing = False  # a greenlet waits for room
+        self._stopped = False
 
     def connect(self, put, has_room):
         """*put* leads to `take` by the stage's queue; ``has_room()`` says whether it would hold a batch now."""
@@ -32,11 +35,28 @@ class Way:
 
     def give(self, request, check):
         """Pass on one request; ``check()`` raises if there is no use in waiting any longer."""
-        while not self._has_room():
+        self.flush()
+        while self._posted or not self._has_room():
             gevent.sleep(0)  # what waits there has made the stage ready to run
             check()
         self._given += 1
         self._put([request])
+
+    def post(self, request):
+        """Pass on one request with the next `flush`: for those who must not wait, such as the hub and the stages."""
+        self._posted.append(request)
+
+    def flush(self):
+        """Pass on what was posted, in one batch; as soon as there is room."""
+        if not self._posted:
+            return
+        if self._has_room():
+            batch, self._posted = self._posted, []
+            self._given += len(batch)
+            self._put(batch)
+        elif not self._flushing:
+            self._flushing = True
+            gevent.spawn(self._flush_later)
 
     def settle(self, check):
         """Return when all that was given up to now has been done, and what came of it is here; *check* as above.
@@ -47,3 +67,14 @@ class Way:
         while self._handled < mine:
             gevent.sleep(0)
             check()
+
+    def _flush_later(self):
+        while not self._has_room() and not self._stopped:
+            gevent.sleep(0)
+        self._flushing = False
+        self.flush()
+
+    def stop(self):
+        """Nobody is there to take anything any more."""
+        self._stopped = True
+        self._posted.clear()

@@ -153,6 +153,10 @@ class UdpLayer:
         binding.drops += 1
         self.drops[reason] += 1
 
+    def refusal(self, socket, address):
+        """Why nothing can be sent there: a key of `errors.ERRNO`, or None."""
+        return output.route(self._bindings.make(socket), self._paths, address).cause
+
     # -- errors -------------------------------------------------------------------------------------------------------
 
     def _unreachable(self, message):

@@ -1,0 +1,132 @@
+"""A program's side of the control channel: what it asks of the engine, process by process."""
+
+import _socket
+import errno
+import os
+import struct
+from _socket import AF_UNIX, SCM_RIGHTS, SOCK_CLOEXEC, SOCK_SEQPACKET, SOL_SOCKET
+
+from pystack.sockets import protocol
+
+_CLOEXEC = 0x40000000  # MSG_CMSG_CLOEXEC
+_ROOM = 64  # for a descriptor
+
+kernel_socket = getattr(_socket.socket, "kernel_class", _socket.socket)
+
+
+def refusal(number):
+    """An OSError of that errno."""
+    return OSError(number, os.strerror(number))
+
+
+class Client:
+    """The control channels of this process. Any thread may `call`, and so may a signal handler, in the middle of
+    another call: each call has a channel to itself, and nothing is locked.
+
+    Args:
+        path: where processes join.
+        life: an inherited descriptor that is a channel already, or None.
+    """
+
+    def __init__(self, path, life=None):
+        self._path = path
+        self._free = []  # channels that nobody uses now; pop and append are atomic
+        self._next_lives = []  # for children that are being forked
+        self._root = self._join() if life is None else _inherited(life)
+        os.register_at_fork(before=self._before_fork, after_in_parent=self._in_parent, after_in_child=self._in_child)
+
+    def call(self, operation, inode=0, body=b"", descriptor=None):
+        """Ask, and wait for the answer. Returns its data. Raises OSError: ENETDOWN if the engine has gone."""
+        return self._call(operation, inode, body, descriptor)[0]
+
+    def _call(self, operation, inode=0, body=b"", descriptor=None):
+        try:
+            channel = self._free.pop()
+        except IndexError:
+            channel = self._new_channel()
+        try:
+            answer = _ask(channel, protocol.REQUEST.pack(operation, inode) + body, descriptor)
+        except BaseException:
+            channel.close()  # its answer, if there will be one, is nobody's
+            raise
+        self._free.append(channel)
+        return _read(*answer)
+
+    def _new_channel(self):
+        if self._root is None:
+            raise refusal(errno.ENETDOWN)
+        # Threads may do so at once: it does not matter who gets which.
+        _, sock = _read(*_ask(self._root, protocol.REQUEST.pack(protocol.NEW_CHANNEL, 0), None))
+        return sock
+
+    def _join(self):
+        sock = kernel_socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
+        try:
+            sock.setblocking(True)
+            sock.connect(self._path)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    def close(self):
+        """The process is done with the engine."""
+        for sock in (self._root, *self._free):
+            if sock is not None:
+                sock.close()
+        self._root, self._free = None, []
+
+    # -- fork ---------------------------------------------------------------------------------------------------------
+
+    def _before_fork(self):
+        try:
+            self._next_lives.append(self._call(protocol.NEW_LIFE)[1])
+        except OSError:
+            self._next_lives.append(None)  # the child has no engine
+
+    def _in_parent(self):
+        sock = self._next_lives.pop()
+        if sock is not None:
+            sock.close()
+
+    def _in_child(self):
+        self._root, *others = self._next_lives[::-1]  # the others are of children that other threads forked
+        for sock in (*others, *self._free):
+            if sock is not None:
+                sock.close()
+        self._next_lives, self._free = [], []
+
+
+def _inherited(life):
+    os.set_inheritable(life, False)
+    sock = kernel_socket(fileno=life)
+    sock.setblocking(True)
+    return sock
+
+
+def _ask(channel, message, descriptor):
+    """One request and its answer: what recvmsg returns."""
+    ancillary = [] if descriptor is None else [(SOL_SOCKET, SCM_RIGHTS, struct.pack("i", descriptor))]
+    try:
+        channel.sendmsg([message], ancillary)
+        message, ancillary, flags, _ = channel.recvmsg(protocol.MAX_MESSAGE, _ROOM, _CLOEXEC)
+    except (BrokenPipeError, ConnectionError):
+        raise refusal(errno.ENETDOWN) from None
+    if not message:
+        raise refusal(errno.ENETDOWN)
+    return message, ancillary, flags
+
+
+def _read(message, ancillary, flags):
+    """``(data, socket or None)`` of an answer. Raises OSError."""
+    sock = None
+    for level, kind, data in ancillary:
+        if level == SOL_SOCKET and kind == SCM_RIGHTS and len(data) >= 4:
+            sock = kernel_socket(fileno=struct.unpack_from("i", data)[0])
+            sock.setblocking(True)
+    (number,) = protocol.REPLY.unpack_from(message)
+    if number:
+        raise refusal(number)
+    if sock is None and flags & _socket.MSG_CTRUNC:
+        raise refusal(errno.EMFILE)
+    return message[protocol.REPLY.size :], sock

@@ -1,0 +1,160 @@
+"""UDP sockets: each message of the pair is a datagram after a `protocol.DATAGRAM`, or an error without one."""
+
+import _socket
+import errno
+import struct
+
+from monkey.client import refusal
+from pystack.sockets import protocol
+
+_HEADER = protocol.DATAGRAM
+_SIZE = _HEADER.size
+_MOST_ROUTES = 64  # destinations that are remembered to be reachable
+_IPPROTO_IP = 0
+_IP_TOS, _IP_TTL, _IP_PKTINFO = 1, 2, 8
+_INT = struct.Struct("=i")
+_PKTINFO = struct.Struct("=i4s4s")
+
+
+class Datagrams:
+    """What a process keeps for one socket. *sock* is the `Socket`, *kernel* its ``super()``."""
+
+    __slots__ = ("_headers", "connected")
+
+    def __init__(self):
+        self.connected = None  # None: the engine is to be asked
+        self._headers = {}  # (address, port) -> the header of a datagram that may be sent there
+
+    # -- receiving ----------------------------------------------------------------------------------------------------
+
+    def receive(self, sock, kernel, size, flags):
+        """As recvfrom."""
+        if size < 0:
+            raise ValueError("negative buffersize in recv")
+        data, _, _, sender = self.receive_message(sock, kernel, size, 0, flags)
+        return data, sender
+
+    def receive_into(self, sock, kernel, buffer, size, flags):
+        """As recvfrom_into."""
+        view = memoryview(buffer).cast("B")
+        if size < 0:
+            raise ValueError("negative buffersize in recv_into")
+        if size > len(view):
+            raise ValueError("buffer too small for requested bytes")
+        got, _, _, sender = self.receive_message_into(sock, kernel, [view[:size] if size else view], 0, flags)
+        return got, sender
+
+    def receive_message(self, sock, kernel, size, room, flags):
+        """As recvmsg."""
+        if size < 0:
+            raise ValueError("negative buffer size in recvmsg()")
+        message, _, flags, _ = kernel.recvmsg(size + _SIZE, 0, flags)
+        ancillary, sender, ended = self._header(message, room)
+        if ended:
+            self._end(sock)
+        return message[_SIZE:], ancillary, _flags(flags), sender
+
+    def receive_message_into(self, sock, kernel, buffers, room, flags):
+        """As recvmsg_into."""
+        header = bytearray(_SIZE)
+        got, _, flags, _ = kernel.recvmsg_into([header, *buffers], 0, flags)
+        ancillary, sender, ended = self._header(header if got else b"", room)
+        if ended:
+            self._end(sock)
+        return max(got - _SIZE, 0), ancillary, _flags(flags), sender
+
+    def _header(self, message, room):
+        """``(ancillary, sender, whether there was none)``. Raises the error that it brings."""
+        if not message:
+            return [], None, True
+        _version, ttl, tos, has, port, number, interface, address, ours = _HEADER.unpack_from(message)
+        if number:
+            raise refusal(number)
+        ancillary = []
+        if room:
+            if has & protocol.HAS_PKTINFO:
+                ancillary.append((_IPPROTO_IP, _IP_PKTINFO, _PKTINFO.pack(interface, ours[:4], ours[:4])))
+            if has & protocol.HAS_TTL:
+                ancillary.append((_IPPROTO_IP, _IP_TTL, _INT.pack(ttl)))
+            if has & protocol.HAS_TOS:
+                ancillary.append((_IPPROTO_IP, _IP_TOS, bytes([tos])))
+        return ancillary, (_socket.inet_ntoa(address[:4]), port), False
+
+    def _end(self, sock):
+        """The pair has ended: by shutdown, or because the engine has gone."""
+        sock.engine.status(sock._known().inode, False)  # raises if it has
+
+    def take_error(self, kernel):
+        """The errno at the head of what waits, which is taken; or 0."""
+        try:
+            message = kernel.recv(_SIZE, _socket.MSG_PEEK | _socket.MSG_DONTWAIT)
+        except OSError:
+            return 0
+        number = _HEADER.unpack_from(message)[5] if len(message) >= _SIZE else 0
+        if number:
+            kernel.recv(_SIZE, _socket.MSG_DONTWAIT)
+        return number
+
+    # -- sending ------------------------------------------------------------------------------------------------------
+
+    def send(self, sock, kernel, buffers, flags, packed=None, ancillary=()):
+        """Send one datagram; returns its size. *packed*: ``(address, port)``, or None: to the peer."""
+        header = self._headers.get(packed)
+        if header is None:
+            header = self._route(sock, packed)
+        if ancillary:
+            header = _with(header, ancillary)
+        size = sum(memoryview(buffer).nbytes for buffer in buffers)
+        if size > protocol.MAX_DATAGRAM:
+            raise refusal(errno.EMSGSIZE)
+        if self.connected:
+            number = self.take_error(kernel)  # as Linux: of an earlier one
+            if number:
+                raise refusal(number)
+        try:
+            return kernel.sendmsg([header, *buffers], (), flags) - _SIZE
+        except BrokenPipeError:
+            self._end(sock)
+            raise
+
+    def _route(self, sock, packed):
+        known = sock._known()
+        if self.connected is None:
+            self.connected = sock._state(known) == protocol.CONNECTED
+        if packed is None and not self.connected:
+            raise refusal(errno.EDESTADDRREQ)
+        if packed is None:
+            header = _HEADER.pack(0, 0, 0, 0, 0, 0, 0, b"", b"")
+        else:
+            sock.engine.call(protocol.ROUTE, known.inode, protocol.pack_endpoint(*packed))
+            header = _HEADER.pack(4, 0, 0, 0, packed[1], 0, 0, packed[0], b"")
+        if len(self._headers) >= _MOST_ROUTES:
+            self._headers.clear()
+        self._headers[packed] = header
+        return header
+
+
+def _with(header, ancillary):
+    """The header with what control messages say of this datagram: ip(7)."""
+    version, ttl, tos, has, port, _, interface, address, ours = _HEADER.unpack(header)
+    for level, kind, data in ancillary:
+        data = bytes(data)
+        if level != _IPPROTO_IP:
+            raise refusal(errno.EINVAL)
+        if kind == _IP_PKTINFO and len(data) >= _PKTINFO.size:
+            interface, ours, _ = _PKTINFO.unpack_from(data)
+            has |= protocol.HAS_PKTINFO
+        elif kind == _IP_TTL and len(data) >= 4 and 1 <= _INT.unpack_from(data)[0] <= 255:
+            ttl = _INT.unpack_from(data)[0]
+            has |= protocol.HAS_TTL
+        elif kind == _IP_TOS and data and data[0] <= 255:
+            tos = data[0]
+            has |= protocol.HAS_TOS
+        else:
+            raise refusal(errno.EINVAL)
+    return _HEADER.pack(version, ttl, tos, has, port, 0, interface, address, ours)
+
+
+def _flags(flags):
+    """What recvmsg says of a message of the pair, as of a datagram: it ends no record."""
+    return flags & ~_socket.MSG_EOR

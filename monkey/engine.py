@@ -1,0 +1,111 @@
+"""The engine as the sockets of this process see it."""
+
+import errno
+import os
+import struct
+from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_SEQPACKET, SOCK_STREAM, inet_aton, socketpair
+
+from pystack.sockets import protocol
+
+_PLUG = bytes(65_536)
+
+
+class Engine:
+    """What is known of sockets, and the way to ask for more.
+
+    Args:
+        call: ``call(operation, inode, body, descriptor)``, as `client.Client.call`.
+        kernel: networks such as "192.0.2.0/24": destinations that stay with the kernel.
+        nameservers: addresses; none: those of resolv.conf.
+        linger: seconds for which the process waits at its end until all is delivered.
+
+    Attributes:
+        known: descriptor -> `socket.Known`. A stale one is harmless: a new socket of that number replaces it.
+        accepted: descriptor -> Known, between accept(2) and the socket object.
+        resolver: a `resolver.Resolver`.
+    """
+
+    def __init__(self, call, kernel=(), nameservers=(), linger=10.0):
+        self.call = call
+        self.nameservers = tuple(nameservers)
+        self.known = {}
+        self.accepted = {}
+        self.resolver = None
+        self.plug = _PLUG
+        self._kernel = tuple(map(_network, kernel))
+        self._linger = linger
+
+    @classmethod
+    def from_environment(cls, call, environ):
+        """As the runner has put it there, by its options' variables."""
+        return cls(
+            call,
+            environ.get("PYSTACK_KERNEL", "").replace(",", " ").split(),
+            environ.get("PYSTACK_DNS", "").replace(",", " ").split(),
+            float(environ.get("PYSTACK_LINGER") or 10.0),
+        )
+
+    def let_go(self):
+        """The process ends: close its sockets, without freeing their descriptors for others; then wait until what was
+        written has been delivered. Raises OSError."""
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        for fd, known in list(self.known.items()):
+            try:
+                if os.fstat(fd).st_ino == known.inode:
+                    os.dup2(null, fd, False)
+            except OSError:
+                pass  # it is closed already
+        self.call(protocol.LEAVE, 0, protocol.SECONDS.pack(self._linger))
+
+    def open_pair(self, family, kind, proto, flags):
+        """Make a socket. Returns ``(inode, descriptor)``, the program's end. Raises OSError."""
+        ours, theirs = socketpair(AF_UNIX, (SOCK_STREAM if kind == SOCK_STREAM else SOCK_SEQPACKET) | SOCK_CLOEXEC)
+        try:
+            inode = os.fstat(ours.fileno()).st_ino
+            self.call(protocol.OPEN, inode, protocol.INTS.pack(family, kind, proto), theirs.fileno())
+            os.set_blocking(ours.fileno(), not flags & SOCK_NONBLOCK)
+            return inode, ours.detach()
+        finally:
+            ours.close()
+            theirs.close()
+
+    def identify(self, fd):
+        """``(inode, (family, type, protocol))`` if the descriptor is one of ours, else None."""
+        inode = os.fstat(fd).st_ino
+        try:
+            return inode, protocol.INTS.unpack(self.call(protocol.IDENTIFY, inode))
+        except OSError:
+            return None
+
+    def status(self, inode, take):
+        """``(state, errno)``; with *take* the errno is pending no more. Raises OSError if the engine has gone."""
+        try:
+            return protocol.STATE.unpack(self.call(protocol.STATUS, inode, protocol.COUNT.pack(take)))
+        except OSError as error:
+            if error.errno != errno.ENOTSOCK:
+                raise
+            return protocol.OVER, 0  # so long ago that it is forgotten
+
+    def is_kernels(self, address):
+        """Whether a destination (4 bytes) stays with the kernel."""
+        if not self._kernel:
+            return False
+        (number,) = struct.unpack("!I", address)
+        return any(number & mask == network for network, mask in self._kernel)
+
+    def interfaces(self):
+        """``[(index, name)]``."""
+        data, found, size = self.call(protocol.INTERFACES), [], protocol.COUNT.size
+        while data:
+            (index,), (length,) = protocol.COUNT.unpack_from(data), protocol.COUNT.unpack_from(data, size)
+            found.append((index, data[2 * size : 2 * size + length].decode()))
+            data = data[2 * size + length :]
+        return found
+
+
+def _network(text):
+    """``(network, mask)`` as ints."""
+    address, _, length = text.partition("/")
+    mask = 0xFFFFFFFF << (32 - int(length or 32)) & 0xFFFFFFFF
+    (number,) = struct.unpack("!I", inet_aton(address))
+    return number & mask, mask

@@ -1,0 +1,41 @@
+"""Loaded by `site` in every Python process under the runner, by its folder in PYTHONPATH: joins the engine.
+
+Then it makes way for a sitecustomize of the user's, and leaves no trace in `sys.path`.
+"""
+
+import os
+import sys
+
+_HERE = os.path.dirname(os.path.abspath(__file__))
+_ROOT = os.path.dirname(os.path.dirname(_HERE))
+
+
+def _join():
+    sys.path[:] = [entry for entry in sys.path if entry != _HERE]
+    sys.path.insert(0, _ROOT)
+    try:
+        import monkey.patch
+    finally:
+        sys.path.remove(_ROOT)
+    try:
+        monkey.patch_all()
+    except OSError as error:
+        # The engine has gone, and what it was to carry must not go by the kernel unseen.
+        sys.stderr.write(f"pystack: cannot join the engine: {error}\n")
+        os._exit(1)
+
+
+def _make_way():
+    ours = sys.modules.pop("sitecustomize")
+    try:
+        import sitecustomize  # noqa: F401
+    except ImportError as error:
+        if error.name != "sitecustomize":
+            raise
+    finally:
+        sys.modules.setdefault("sitecustomize", ours)  # the import that is going on looks for it
+
+
+if "PYSTACK_CONTROL" in os.environ:
+    _join()
+_make_way()

@@ -1,0 +1,569 @@
+"""The seam: a subclass of `_socket.socket` whose IPv4 sockets are ends of pairs, the other ends being the engine's.
+
+All I/O is the kernel's own on a real descriptor; what is here is what a pair cannot do by itself: names, options,
+connecting, accepting, the headers of datagrams, and errors. `socket.py` of the standard library runs on top unchanged.
+"""
+
+import _socket
+import errno
+import os
+import select
+import time
+from _socket import (
+    AF_INET,
+    AF_INET6,
+    AF_UNIX,
+    SOCK_CLOEXEC,
+    SOCK_DGRAM,
+    SOCK_NONBLOCK,
+    SOCK_SEQPACKET,
+    SOCK_STREAM,
+    SOL_SOCKET,
+)
+
+from monkey import addresses
+from monkey.client import kernel_socket, refusal
+from monkey.datagrams import Datagrams
+from pystack.sockets import protocol
+
+_poll = select.poll
+_CLOEXEC = 0x40000000  # MSG_CMSG_CLOEXEC
+_FD = 64  # room for an ancillary descriptor
+_TYPES = {
+    (SOCK_STREAM, 0): 6,
+    (SOCK_STREAM, 6): 6,
+    (SOCK_DGRAM, 0): 17,
+    (SOCK_DGRAM, 17): 17,
+}
+_INT = 4
+# Options that are the pair's own: the kernel minds them on any socket.
+_NATIVE = frozenset(
+    getattr(_socket, name)
+    for name in ("SO_RCVTIMEO", "SO_SNDTIMEO", "SO_RCVLOWAT", "SO_PEEK_OFF", "SO_INCOMING_CPU")
+    if hasattr(_socket, name)
+) | {20, 21, 18}  # fmt: skip
+_SO_DOMAIN = getattr(_socket, "SO_DOMAIN", 39)
+_SO_PROTOCOL = getattr(_socket, "SO_PROTOCOL", 38)
+
+
+class Known:
+    """What this process knows of one of its sockets.
+
+    ``state`` is protocol's, or None: then the engine is to be asked. ``datagrams`` is a `Datagrams`, or None.
+    ``options`` are those that were set, for the kernel's socket that may take its place.
+    """
+
+    __slots__ = ("datagrams", "inode", "options", "state")
+
+    def __init__(self, inode, state, datagrams):
+        self.inode = inode
+        self.state = state
+        self.datagrams = datagrams
+        self.options = []
+
+
+class Socket(kernel_socket):
+    """In the place of `_socket.socket`.
+
+    It has no attributes of its own, so that it can be put under classes that exist already: what is known of a
+    descriptor is in `known`, and may at any time be asked for again, by the inode.
+    """
+
+    __slots__ = ()
+    kernel_class = kernel_socket
+    engine = None  # an `Engine`: of the class, for all its sockets
+
+    def __init__(self, family=-1, type=-1, proto=-1, fileno=None):
+        if fileno is not None:
+            self._adopt(family, type, proto, fileno)
+            return
+        family = AF_INET if family == -1 else family
+        type = SOCK_STREAM if type == -1 else type
+        proto = 0 if proto == -1 else proto
+        if family not in (AF_INET, AF_INET6):
+            super().__init__(family, type, proto)
+            self.engine.known.pop(self.fileno(), None)
+            return
+        kind = type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)
+        _check_kind(family, kind, proto)
+        inode, fd = self.engine.open_pair(family, kind, proto, type & SOCK_NONBLOCK)
+        try:
+            super().__init__(family, type & ~SOCK_CLOEXEC, proto, fd)
+        except BaseException:
+            os.close(fd)
+            raise
+        self.engine.known[fd] = Known(inode, protocol.FRESH, Datagrams() if kind == SOCK_DGRAM else None)
+
+    def _adopt(self, family, type, proto, fileno):
+        """Take a descriptor that is there already: by accept, dup, detach, fork, exec, or from elsewhere."""
+        super().__init__(family, type, proto, fileno)
+        fd = self.fileno()
+        accepted = self.engine.accepted.pop(fd, None)
+        self.engine.known.pop(fd, None)
+        if accepted is not None:
+            self.engine.known[fd] = accepted
+            return
+        if family not in (-1, AF_INET, AF_INET6) or super().getsockopt(SOL_SOCKET, _SO_DOMAIN) != AF_UNIX:
+            return
+        found = self.engine.identify(fd)
+        if found is None:
+            return  # the kernel's own
+        inode, (family, kind, proto) = found
+        if self.family != family or self.type != kind:
+            blocking = self.gettimeout()
+            super().__init__(family, kind, proto if proto >= 0 else 0, fd)
+            self.settimeout(blocking)
+        self.engine.known[fd] = Known(inode, None, Datagrams() if kind == SOCK_DGRAM else None)
+
+    # -- what is known ------------------------------------------------------------------------------------------------
+
+    def _known(self):
+        """`Known`, or None: it is a socket of the kernel's (or closed, which the kernel will say)."""
+        return self.engine.known.get(self.fileno())
+
+    def _state(self, known):
+        """The socket's state now, as the engine has it, unless it is settled."""
+        if known.state in (protocol.CONNECTED, protocol.LISTENING):
+            return known.state
+        known.state = self.engine.status(known.inode, False)[0]
+        return known.state
+
+    def _pending(self, known):
+        """The errno that the socket has pending, which is none from now on; 0 if there is none."""
+        return self.engine.status(known.inode, True)[1]
+
+    def _raise_pending(self, known):
+        number = self._pending(known)
+        if number:
+            raise refusal(number)
+
+    # -- life ---------------------------------------------------------------------------------------------------------
+
+    def close(self):
+        self.engine.known.pop(self.fileno(), None)
+        super().close()
+
+    # -- names --------------------------------------------------------------------------------------------------------
+
+    def bind(self, address):
+        known = self._known()
+        if known is None:
+            return super().bind(address)
+        packed = addresses.parse(self.engine, address, "bind")
+        if self.engine.is_kernels(packed[0]) and self._become_kernels(known):
+            return super().bind(address)
+        body = protocol.pack_endpoint(*packed) + protocol.INTS.pack(_user(), 0, 0)
+        self.engine.call(protocol.BIND, known.inode, body)
+        return None
+
+    def getsockname(self):
+        known = self._known()
+        if known is None:
+            return super().getsockname()
+        return addresses.text(self.engine.call(protocol.LOCAL, known.inode))
+
+    def getpeername(self):
+        known = self._known()
+        if known is None:
+            return super().getpeername()
+        return addresses.text(self.engine.call(protocol.PEER, known.inode))
+
+    # -- connecting ---------------------------------------------------------------------------------------------------
+
+    def connect(self, address):
+        known = self._known()
+        if known is None:
+            return super().connect(address)
+        packed = addresses.parse(self.engine, address, "connect")
+        if self.engine.is_kernels(packed[0]) and self._become_kernels(known):
+            return super().connect(address)
+        number = self._connect(known, packed)
+        if number == errno.EINPROGRESS and self.gettimeout() != 0:
+            if not self._wait_connected():
+                raise TimeoutError("timed out")
+            number = self._connected(known)
+        if number:
+            raise refusal(number)
+        return None
+
+    def connect_ex(self, address):
+        known = self._known()
+        if known is None:
+            return super().connect_ex(address)
+        packed = addresses.parse(self.engine, address, "connect_ex")
+        if self.engine.is_kernels(packed[0]) and self._become_kernels(known):
+            return super().connect_ex(address)
+        try:
+            number = self._connect(known, packed)
+            if number == errno.EINPROGRESS and self.gettimeout() != 0:
+                if not self._wait_connected():
+                    return errno.EAGAIN
+                number = self._connected(known)
+        except OSError as error:
+            return error.errno
+        return number
+
+    def _connect(self, known, packed):
+        """Begin; returns an errno, 0 if it stands already."""
+        body = protocol.pack_endpoint(*packed)
+        if known.datagrams is not None:
+            try:
+                self.engine.call(protocol.CONNECT, known.inode, body + protocol.COUNT.pack(0))
+            except OSError as error:
+                return error.errno
+            known.datagrams.connected = True
+            return 0
+        plug = 0
+        if self._state(known) == protocol.FRESH and not self.engine.status(known.inode, False)[1]:
+            plug = self._plug()
+        known.state = None
+        try:
+            self.engine.call(protocol.CONNECT, known.inode, body + protocol.COUNT.pack(plug))
+        except OSError as error:
+            return error.errno
+        known.state = protocol.CONNECTED
+        return 0
+
+    def _plug(self):
+        """Fill the pair until it polls writable no more; the engine takes it out when the connection stands, or fails.
+
+        A pair is writable while no more than a quarter of its buffer is in use (unix_writable).
+        """
+        size = super().getsockopt(SOL_SOCKET, _socket.SO_SNDBUF) // 4 + 1
+        if size > len(self.engine.plug):
+            self.engine.plug = bytes(size)
+        return super().send(memoryview(self.engine.plug)[:size], _socket.MSG_DONTWAIT)
+
+    def _wait_connected(self):
+        """Wait as long as the socket's timeout says; False if it is over."""
+        timeout = self.gettimeout()
+        poll = _poll()
+        poll.register(self.fileno(), select.POLLOUT)
+        if timeout is None:
+            poll.poll()
+            return True
+        end = time.monotonic() + timeout
+        while True:
+            left = end - time.monotonic()
+            if poll.poll(max(left, 0) * 1000):
+                return True
+            if left <= 0:
+                return False
+
+    def _connected(self, known):
+        """The attempt is over: the errno of how."""
+        known.state, number = self.engine.status(known.inode, True)
+        return number
+
+    def _become_kernels(self, known):
+        """The program wants a destination that stays with the kernel: put a socket of the kernel's in this one's place,
+        with the options that were set. Not if it is bound or connected already."""
+        if self._state(known) != protocol.FRESH:
+            return False
+        if addresses.text(self.engine.call(protocol.LOCAL, known.inode)) != ("0.0.0.0", 0):
+            return False
+        fd = self.fileno()
+        other = kernel_socket(self.family, self.type, self.proto)
+        try:
+            for arguments in known.options:
+                other.setsockopt(*arguments)
+            os.set_blocking(other.fileno(), os.get_blocking(fd))
+            os.dup2(other.fileno(), fd, os.get_inheritable(fd))
+        finally:
+            other.close()
+        del self.engine.known[fd]
+        return True
+
+    # -- accepting ----------------------------------------------------------------------------------------------------
+
+    def listen(self, backlog=128):
+        known = self._known()
+        if known is None:
+            return super().listen(backlog)
+        self.engine.call(protocol.LISTEN, known.inode, protocol.INTS.pack(min(max(backlog, 0), 0x7FFFFFFF), 0, 0))
+        known.state = protocol.LISTENING
+        return None
+
+    def _accept(self):
+        known = self._known()
+        if known is None:
+            return super()._accept()
+        if known.state != protocol.LISTENING and self._state(known) != protocol.LISTENING:
+            raise refusal(errno.EOPNOTSUPP if known.datagrams is not None else errno.EINVAL)
+        size = protocol.ACCEPTED.size
+        while True:
+            # First only look, which finds out whether there is room for a descriptor: what is taken without it is lost.
+            record, ancillary, _, _ = super().recvmsg(size, _FD, _socket.MSG_PEEK | _CLOEXEC)
+            if not record:
+                self._raise_pending(known)
+                raise refusal(errno.EINVAL)  # it has been shut down
+            peeked = _descriptor(ancillary)
+            if peeked is None:
+                raise refusal(errno.EMFILE)
+            os.close(peeked)
+            try:
+                record, ancillary, _flags, _ = super().recvmsg(size, _FD, _socket.MSG_DONTWAIT | _CLOEXEC)
+            except BlockingIOError:
+                continue  # another thread or process was faster
+            fd = _descriptor(ancillary)
+            if fd is not None:
+                break
+        self.engine.accepted[fd] = Known(os.fstat(fd).st_ino, protocol.CONNECTED, None)
+        return fd, addresses.text(record)
+
+    # -- receiving ----------------------------------------------------------------------------------------------------
+
+    def _check_readable(self, known):
+        """Raise what Linux says of a stream that is not connected."""
+        state = known.state
+        if state != protocol.CONNECTED:
+            state = self._state(known)
+            if state in (protocol.FRESH, protocol.LISTENING):
+                self._raise_pending(known)
+                raise refusal(errno.ENOTCONN)
+
+    def _end(self, known):
+        """The pair has ended: raise if the connection had not ended in good order."""
+        self._raise_pending(known)
+
+    def recv(self, bufsize, flags=0):
+        known = self._known()
+        if known is None:
+            return super().recv(bufsize, flags)
+        if known.datagrams is not None:
+            return known.datagrams.receive(self, super(), bufsize, flags)[0]
+        if known.state != protocol.CONNECTED:
+            self._check_readable(known)
+        data = super().recv(bufsize, flags)
+        if not data and bufsize:
+            self._end(known)
+        return data
+
+    def recv_into(self, buffer, nbytes=0, flags=0):
+        known = self._known()
+        if known is None:
+            return super().recv_into(buffer, nbytes, flags)
+        if known.datagrams is not None:
+            return known.datagrams.receive_into(self, super(), buffer, nbytes, flags)[0]
+        if known.state != protocol.CONNECTED:
+            self._check_readable(known)
+        size = super().recv_into(buffer, nbytes, flags)
+        if not size and memoryview(buffer).nbytes:
+            self._end(known)
+        return size
+
+    def recvfrom(self, bufsize, flags=0):
+        known = self._known()
+        if known is None:
+            return super().recvfrom(bufsize, flags)
+        if known.datagrams is not None:
+            return known.datagrams.receive(self, super(), bufsize, flags)
+        return self.recv(bufsize, flags), None
+
+    def recvfrom_into(self, buffer, nbytes=0, flags=0):
+        known = self._known()
+        if known is None:
+            return super().recvfrom_into(buffer, nbytes, flags)
+        if known.datagrams is not None:
+            return known.datagrams.receive_into(self, super(), buffer, nbytes, flags)
+        return self.recv_into(buffer, nbytes, flags), None
+
+    def recvmsg(self, bufsize, ancbufsize=0, flags=0):
+        known = self._known()
+        if known is None:
+            return super().recvmsg(bufsize, ancbufsize, flags)
+        if known.datagrams is not None:
+            return known.datagrams.receive_message(self, super(), bufsize, ancbufsize, flags)
+        self._check_readable(known)
+        data, ancillary, flags, _ = super().recvmsg(bufsize, ancbufsize, flags)
+        if not data and bufsize:
+            self._end(known)
+        return data, ancillary, flags, None
+
+    def recvmsg_into(self, buffers, ancbufsize=0, flags=0):
+        known = self._known()
+        if known is None:
+            return super().recvmsg_into(buffers, ancbufsize, flags)
+        if known.datagrams is not None:
+            return known.datagrams.receive_message_into(self, super(), list(buffers), ancbufsize, flags)
+        self._check_readable(known)
+        buffers = list(buffers)
+        size, ancillary, flags, _ = super().recvmsg_into(buffers, ancbufsize, flags)
+        if not size and any(memoryview(buffer).nbytes for buffer in buffers):
+            self._end(known)
+        return size, ancillary, flags, None
+
+    # -- sending ------------------------------------------------------------------------------------------------------
+
+    def _check_writable(self, known):
+        if known.state != protocol.CONNECTED:
+            state = self._state(known)
+            if state in (protocol.FRESH, protocol.LISTENING):
+                self._raise_pending(known)
+                raise refusal(errno.EPIPE)
+            if state == protocol.CONNECTING and self.gettimeout() != 0:
+                # Linux lets a send wait for the connection.
+                if not self._wait_connected():
+                    raise TimeoutError("timed out")
+                number = self._connected(known)
+                if number:
+                    raise refusal(number)
+            elif state == protocol.CONNECTING:
+                raise refusal(errno.EAGAIN)
+
+    def send(self, data, flags=0):
+        known = self._known()
+        if known is None:
+            return super().send(data, flags)
+        if known.datagrams is not None:
+            return known.datagrams.send(self, super(), [data], flags)
+        if known.state != protocol.CONNECTED:
+            self._check_writable(known)
+        try:
+            return super().send(data, flags)
+        except (BrokenPipeError, ConnectionResetError):
+            self._raise_pending(known)
+            raise
+
+    def sendall(self, data, flags=0):
+        known = self._known()
+        if known is None:
+            return super().sendall(data, flags)
+        if known.datagrams is not None:
+            known.datagrams.send(self, super(), [data], flags)
+            return None
+        if known.state != protocol.CONNECTED:
+            self._check_writable(known)
+        try:
+            return super().sendall(data, flags)
+        except (BrokenPipeError, ConnectionResetError):
+            self._raise_pending(known)
+            raise
+
+    def sendto(self, data, *arguments):
+        known = self._known()
+        if known is None:
+            return super().sendto(data, *arguments)
+        if not 1 <= len(arguments) <= 2:
+            raise TypeError(f"sendto() takes 2 or 3 arguments ({1 + len(arguments)} given)")
+        flags, address = (0, arguments[0]) if len(arguments) == 1 else arguments
+        view = memoryview(data)  # raises TypeError
+        if not isinstance(flags, int):
+            raise TypeError(f"'{type(flags).__name__}' object cannot be interpreted as an integer")
+        if known.datagrams is not None:
+            packed = addresses.parse(self.engine, address, "sendto") if address is not None else None
+            if packed is not None and self.engine.is_kernels(packed[0]) and self._become_kernels(known):
+                return super().sendto(data, flags, address)
+            return known.datagrams.send(self, super(), [view], flags, packed)
+        addresses.parse(self.engine, address, "sendto")
+        return self.send(data, flags)  # Linux: a stream does not mind the address
+
+    def sendmsg(self, buffers, ancdata=(), flags=0, address=None):
+        known = self._known()
+        if known is None:
+            return super().sendmsg(buffers, ancdata, flags, *(() if address is None else (address,)))
+        if known.datagrams is not None:
+            packed = addresses.parse(self.engine, address, "sendmsg") if address is not None else None
+            if packed is not None and self.engine.is_kernels(packed[0]) and self._become_kernels(known):
+                return super().sendmsg(buffers, ancdata, flags, address)
+            return known.datagrams.send(self, super(), list(buffers), flags, packed, ancdata)
+        self._check_writable(known)
+        # Control messages would reach the engine as such: a descriptor, say, which TCP cannot carry.
+        if any(level == SOL_SOCKET and kind == _socket.SCM_RIGHTS for level, kind, _ in ancdata):
+            raise refusal(errno.EINVAL)
+        try:
+            return super().sendmsg(buffers, (), flags)
+        except (BrokenPipeError, ConnectionResetError):
+            self._raise_pending(known)
+            raise
+
+    def shutdown(self, how):
+        known = self._known()
+        if known is None:
+            return super().shutdown(how)
+        state = self._state(known)
+        if state == protocol.FRESH or state == protocol.OVER:
+            number = self._pending(known) if state == protocol.FRESH else 0
+            raise refusal(number or errno.ENOTCONN)
+        return super().shutdown(how)
+
+    # -- options ------------------------------------------------------------------------------------------------------
+
+    def getsockopt(self, level, name, buflen=0):
+        known = self._known()
+        if known is None or (level == SOL_SOCKET and name in _NATIVE):
+            return super().getsockopt(level, name, *((buflen,) if buflen else ()))
+        if buflen < 0 or buflen > protocol.MAX_OPTION:
+            raise OSError("getsockopt buflen out of range")
+        value = self._own_option(known, level, name)
+        if value is None:
+            body = protocol.INTS.pack(level, name, buflen or _INT)
+            value = self.engine.call(protocol.GET_OPTION, known.inode, body)
+        else:
+            value = value.to_bytes(_INT, "little", signed=True)
+        return value[:buflen] if buflen else int.from_bytes(value[:_INT], "little", signed=True)
+
+    def _own_option(self, known, level, name):
+        """The value of one that is not the engine's to keep, or None."""
+        if level != SOL_SOCKET:
+            return None
+        if name == _socket.SO_TYPE:
+            return SOCK_DGRAM if known.datagrams is not None else SOCK_STREAM
+        if name == _socket.SO_ERROR:
+            number = self._pending(known)
+            if known.datagrams is not None:
+                number = number or known.datagrams.take_error(super())
+            return number
+        if name == _SO_DOMAIN:
+            return int(self.family)
+        if name == _SO_PROTOCOL:
+            return 17 if known.datagrams is not None else 6
+        if name == _socket.SO_ACCEPTCONN:
+            return int(self._state(known) == protocol.LISTENING)
+        return None
+
+    def setsockopt(self, level, name, value, optlen=None):
+        known = self._known()
+        arguments = (level, name, value) if optlen is None else (level, name, value, optlen)
+        if known is None or (level == SOL_SOCKET and name in _NATIVE):
+            return super().setsockopt(*arguments)
+        if value is None:
+            data = b""
+        elif isinstance(value, int):
+            if not -0x80000000 <= value <= 0x7FFFFFFF:
+                raise OverflowError("signed integer is greater than maximum")
+            data = value.to_bytes(_INT, "little", signed=True)
+        else:
+            data = bytes(value)
+        if len(data) > protocol.MAX_OPTION:
+            raise refusal(errno.EINVAL)
+        self.engine.call(protocol.SET_OPTION, known.inode, protocol.INTS.pack(level, name, 0) + data)
+        known.options.append(arguments)
+        return None
+
+
+def _check_kind(family, kind, proto):
+    """Raise what Linux says of sockets that there are not."""
+    if family == AF_INET6:
+        raise refusal(errno.EAFNOSUPPORT)
+    if (kind, proto) in _TYPES:
+        return
+    if kind == _socket.SOCK_RAW:
+        raise refusal(errno.EPERM)  # as to anybody without CAP_NET_RAW
+    if (kind, proto) == (SOCK_DGRAM, 1):
+        raise refusal(errno.EACCES)  # ping sockets: as where net.ipv4.ping_group_range is empty, its default
+    if kind not in (SOCK_STREAM, SOCK_DGRAM) and kind != SOCK_SEQPACKET:
+        raise refusal(errno.EINVAL if not 0 < kind < 11 else errno.ESOCKTNOSUPPORT)
+    raise refusal(errno.ESOCKTNOSUPPORT if kind == SOCK_SEQPACKET and not proto else errno.EPROTONOSUPPORT)
+
+
+def _descriptor(ancillary):
+    """The one that came with a record, or None."""
+    for level, kind, data in ancillary:
+        if level == SOL_SOCKET and kind == _socket.SCM_RIGHTS and len(data) >= 4:
+            return int.from_bytes(data[:4], "little")
+    return None
+
+
+def _user():
+    return os.geteuid() & 0x7FFFFFFF

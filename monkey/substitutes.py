@@ -1,0 +1,10 @@
+def install():
+    pass
+
+
+def uninstall():
+    pass
+
+
+def too_late():
+    return []

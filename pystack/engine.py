@@ -1,0 +1,342 @@
+"""The engine in a process of its own: the stack that `options.Options` ask for, and the programs' sockets on it.
+
+`pystack.launch` starts it as ``main(argv)``. It ends when the last process that uses it has ended, no socket is open
+any more, and what was written has been delivered, or `--linger` is over.
+"""
+
+import ipaddress
+import logging
+import os
+import shutil
+import signal
+import sys
+import tempfile
+
+import gevent
+from gevent.event import Event
+
+from pystack import options as options_module
+from pystack.config import StackConfig
+from pystack.device import hostroutes, impairments, memory
+from pystack.device.impair import Impaired
+from pystack.device.pcap import Capture
+from pystack.device.tap import Tap
+from pystack.errors import DeviceError, StackError
+from pystack.gateway.gateway import Gateway
+from pystack.runtime import stats
+from pystack.runtime.clock import MonotonicClock
+from pystack.stack import Interface, Stack
+from pystack.sysctl import apply
+
+log = logging.getLogger("pystack")
+
+_ATTEMPTS = 16  # at a network that no other runner takes at the same time
+_POLL = 0.01  # seconds, at the end only: is all delivered?
+_FIN_WAIT_2 = 1.0  # seconds for a peer to end its own side, when the program has gone
+# A connection in these states has nothing more to deliver, or is a peer's to end.
+_DONE = frozenset(("LISTEN", "TIME-WAIT", "CLOSED"))
+_DEFAULT_LINK_MTU = 1500
+
+
+class Engine:
+    """A stack, its link and whatever the link needs. *options*: `options.Options`.
+
+    Attributes:
+        notes: lines for the user about what was chosen in the place of something else.
+        nameservers: addresses, as text, that the link brings with it.
+        network: the host's and the stack's address in CIDR form, as text, if there is a link.
+    """
+
+    def __init__(self, options):
+        self.options = options
+        self.notes = []
+        self.nameservers = ()
+        self.stack = None
+        self.gateway = None
+        self._masquerade = None
+
+    def start(self):
+        """Bring the stack up. Raises StackError; then nothing is left behind."""
+        options = self.options
+        try:
+            if options.link == "none":
+                self._start_stack([])
+            elif options.link == "user":
+                self._start_user()
+            else:
+                self._start_tap_or_user()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def close(self):
+        """Undo `start`."""
+        if self._masquerade is not None:
+            self._masquerade.close()
+        if self.gateway is not None:
+            self.gateway.close()
+        if self.stack is not None:
+            self.stack.close()
+
+    @property
+    def drained(self):
+        """Whether nothing waits to be delivered; and whether only peers that do not end their side are waited for."""
+        states = {state for _, _, state in self.stack.connections()} - _DONE
+        idle = (self.gateway is None or self.gateway.idle) and not self._resolving()
+        return idle and not states, idle and states <= {"FIN-WAIT-2"}
+
+    def _resolving(self):
+        return any(state == "INCOMPLETE" for *_, state in self.stack.neighbors())
+
+    def summary(self):
+        """The counters, as text."""
+        parts = [stats.format(self.stack.counters())]
+        if self.gateway is not None:
+            counters = self.gateway.counters()
+            parts.append(stats.format({f"gateway.{name}": row for name, row in counters.items()}))
+        return "\n".join(parts)
+
+    # -- links --------------------------------------------------------------------------------------------------------
+
+    def _start_tap_or_user(self):
+        try:
+            self._start_tap()
+        except DeviceError as error:
+            if self.options.link == "tap" or self.options.nat or self.options.link_name:
+                raise
+            self.notes.append(f"no TAP ({_reason(error)}): --link user is used in its place")
+            self._start_user()
+
+    def _networks(self):
+        """``(host's side, addresses of the stack)`` in CIDR form, one after the other until one can be had."""
+        options = self.options
+        if options.addresses:
+            yield None, options_module.host_side(options.addresses[0]), options.addresses
+            return
+        taken = hostroutes.taken_networks()
+        for _ in range(_ATTEMPTS):
+            number = options_module.default_network(taken)
+            taken.add(ipaddress.ip_network(f"10.77.{number}.0/24"))
+            yield number, f"10.77.{number}.1/24", (f"10.77.{number}.2/24",)
+
+    def _start_tap(self):
+        options = self.options
+        failure = None
+        for number, host, addresses in self._networks():
+            name = options.link_name or ("pystack%d" if number is None else f"pystack{number}")
+            tap = Tap(
+                name,
+                mac=options.mac,
+                mtu=options.mtu or _DEFAULT_LINK_MTU,
+                host_addresses=[host],
+                offload=options.offload,
+            )
+            try:
+                self._start_stack([self._interface(tap, addresses, host)])
+            except DeviceError as error:
+                failure = error
+                if number is None or options.link_name or not _is_taken(error):
+                    raise
+                continue
+            if options.nat:
+                self._start_nat(tap.name, str(ipaddress.ip_interface(host).network))
+            return
+        raise failure
+
+    def _start_nat(self, name, network):
+        from pystack.device.masquerade import Masquerade
+
+        self._masquerade = Masquerade(name, network)
+        self._masquerade.open()
+
+    def _start_user(self):
+        options = self.options
+        _, host, addresses = next(self._networks())
+        macs = None if options.mac is None else (options.mac, bytes([options.mac[0] | 2]) + os.urandom(5))
+        ours, theirs = memory.pair(options.mtu or _DEFAULT_LINK_MTU, macs, options.offload)
+        host_ip = ipaddress.ip_interface(host).ip
+        gateway = Gateway(
+            theirs,
+            host,
+            str(ipaddress.ip_interface(addresses[0]).ip),
+            seed=options.seed,
+            publish=[(each.host, each.host_port, each.port, each.protocol) for each in options.publish],
+            nameservers=options.dns,
+        )
+        # The device that the stack wraps is opened first: a pair passes frames on as soon as both sides are.
+        self._start_stack([self._interface(ours, addresses, host)])
+        self.gateway = gateway
+        gateway.start()
+        self.nameservers = (str(host_ip),)
+
+    def _interface(self, device, addresses, host):
+        options = self.options
+        if options.impair:
+            rules = impairments.parse(options.impair)
+            device = Impaired(device, transmit=rules, receive=rules, seed=options.seed or 0)
+        if options.pcap:
+            device = Capture(device, options.pcap)
+        gateway = options.gateway or str(ipaddress.ip_interface(host).ip)
+        return Interface(device=device, addresses=list(addresses), gateway=gateway)
+
+    def _start_stack(self, interfaces):
+        config = apply(StackConfig(), self.options.sysctl)
+        stack = Stack(interfaces, config=config, clock=MonotonicClock(), seed=self.options.seed)
+        stack.start()
+        self.stack = stack
+
+
+def _reason(error):
+    """Of a `DeviceError` about a TAP, without its head and its advice."""
+    text = str(error).partition(": ")[2] or str(error)
+    return text.partition(" (")[0]
+
+
+def _is_taken(error):
+    return any(words in str(error) for words in ("has it open", "overlaps", "is no single-queue TAP"))
+
+
+class Process:
+    """The life of an engine process. *ready* is a descriptor: what `launch` reads."""
+
+    def __init__(self, options, ready, life):
+        self._options = options
+        self._ready = ready
+        self._life = life
+        self._engine = Engine(options)
+        self._service = None
+        self._folder = None
+        self._changed = Event()
+        self._leaving = None  # (when the patience ends, reply)
+        self._status = 0
+
+    def run(self):
+        """Returns the exit status."""
+        try:
+            self._start()
+        except (StackError, OSError, ValueError) as error:
+            self._say("error", str(error) or type(error).__name__)
+            return 1
+        try:
+            self._serve()
+            self._drain()
+        finally:
+            self._stop()
+        return self._status
+
+    def _start(self):
+        engine = self._engine.start()
+        try:
+            self._folder = tempfile.mkdtemp(prefix="pystack-")
+            path = os.path.join(self._folder, "engine")
+            self._service = service = engine.stack.service()
+            service.on_change = self._changed.set
+            service.on_leave = self._on_leave
+            service.listen(path)
+            if self._life is not None:
+                service.add_life(self._life)
+        except BaseException:
+            self._stop()
+            raise
+        for note in engine.notes:
+            self._say("note", note)
+        if engine.nameservers:
+            self._say("dns", " ".join(engine.nameservers))
+        self._say("ready", path)
+        os.close(self._ready)
+        gevent.signal_handler(signal.SIGTERM, self._terminate)
+        os.chdir("/")
+
+    def _say(self, kind, text):
+        os.write(self._ready, f"{kind} {text}\n".encode())
+
+    def _terminate(self):
+        self._status = 128 + signal.SIGTERM
+        self._changed.set()
+
+    def _on_leave(self, life, seconds, reply):
+        if self._service.lives > 1:
+            reply(0)
+        else:
+            self._leaving = MonotonicClock.now() + seconds, reply
+            self._changed.set()
+
+    @property
+    def _over(self):
+        """Whether nobody will ask for anything any more."""
+        service = self._service
+        nobody = service.lives == 0 or (service.lives == 1 and self._leaving is not None)
+        return self._status or self._engine.stack.failure is not None or (nobody and not service.open_ends)
+
+    def _serve(self):
+        while not self._over:
+            self._changed.clear()
+            if self._leaving is not None:
+                # The process has closed its sockets, but something that is no process of ours may have one, too.
+                left = self._leaving[0] - MonotonicClock.now()
+                if left <= 0 or not self._changed.wait(left):
+                    return
+            else:
+                self._changed.wait()
+
+    def _drain(self):
+        end = self._leaving[0] if self._leaving is not None else MonotonicClock.now() + self._options.linger
+        half_closed_end = None
+        while not self._status and self._engine.stack.failure is None:
+            now = MonotonicClock.now()
+            done, half_closed = self._engine.drained
+            if half_closed and half_closed_end is None:
+                half_closed_end = now + _FIN_WAIT_2
+            elif not half_closed:
+                half_closed_end = None
+            if done or now >= end or (half_closed_end is not None and now >= half_closed_end):
+                return
+            gevent.sleep(_POLL)
+
+    def _stop(self):
+        engine = self._engine
+        if engine.stack is not None and engine.stack.failure is not None:
+            self._status = 1
+        text = engine.summary() if self._options.stats and engine.stack is not None and not self._status else None
+        engine.close()
+        if text is not None:
+            sys.stderr.write(text + "\n")
+            sys.stderr.flush()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        if self._leaving is not None:
+            self._leaving[1](0)
+        if self._service is not None:
+            self._service.close()
+
+
+def main(argv, ready, life):
+    """Be the engine of ``python -m pystack.run`` with these arguments.
+
+    Args:
+        argv: the runner's.
+        ready: a descriptor for lines: "error WHY", or "note TEXT" and "dns ADDRESSES" and at last "ready PATH".
+        life: the engine's end of the first control channel, a descriptor, or None.
+    """
+    from pystack.sockets import kernel
+
+    options = options_module.parse(argv, os.environ)
+    level = logging.INFO if options.verbose else logging.WARNING
+    logging.basicConfig(level=level, format="pystack: %(message)s", stream=sys.stderr)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    _raise_descriptor_limit()
+    sock = None
+    if life is not None:
+        sock = kernel.socket(fileno=life)
+        sock.setblocking(False)
+    return Process(options, ready, sock).run()
+
+
+def _raise_descriptor_limit():
+    """Each of the programs' sockets is one here, whatever their own limits are."""
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,220 @@
+"""The engine's end of a program's socket: what streams, listeners and datagram sockets have in common."""
+
+import errno
+import os
+from collections import deque
+from itertools import count
+
+from pystack import errors, transport
+from pystack.sockets import options, protocol
+from pystack.sockets.poller import ERROR, HANGUP, READ, WRITE
+
+ANY = bytes(4)
+
+
+def refusal(number):
+    """An OSError of that errno, which the program gets to see."""
+    return OSError(number, os.strerror(number))
+
+
+class Answers:
+    """The requests of programs that a transport has yet to answer, in their order.
+
+    Between `expect` and `settle` comes whatever the transport does; a rendezvous does it before `expect` returns.
+    """
+
+    __slots__ = ("_waiting",)
+
+    def __init__(self):
+        self._waiting = deque()
+
+    def expect(self, reply):
+        """*reply* is to be called with what comes."""
+        self._waiting.append(reply)
+
+    def settle(self, number=0, data=b""):
+        """The transport has answered the oldest. Returns False if none waits."""
+        if not self._waiting:
+            return False
+        self._waiting.popleft()(number, data)
+        return True
+
+    def fail(self, number):
+        """It will answer none."""
+        while self.settle(number):
+            pass
+
+
+class End:
+    """One socket, known by the *inode* of the program's end of its pair, which may be open in several processes.
+
+    Args:
+        service: the `Service`.
+        inode: an int.
+        sock: the engine's end of the pair, a `kernel.socket` that does not block, or None.
+        number: the transport's for the socket.
+    """
+
+    transport = ""
+    options = {}
+
+    def __init__(self, service, inode, sock, number):
+        self.inode = inode
+        self.number = number
+        self.sock = sock
+        self.local = None  # (address, port), once bound
+        self.remote = None
+        self.error = 0  # the errno that the program has not been told of yet
+        self.values = {}  # setting -> value, as far as the program has set any
+        self._service = service
+        self._fd = -1 if sock is None else sock.fileno()
+        self._answers = Answers()
+        self._tokens = {}  # of GetInfo -> reply
+        self._next_token = count(1)
+        self._bound_by_program = None  # the Bind to be made again for another attempt to connect
+        service.endpoints.add(self.transport, self)
+
+    # -- the pair -----------------------------------------------------------------------------------------------------
+
+    def watch(self):
+        """Be told of the pair from now on."""
+        self._service.poller.add(self._fd, self._on_events)
+
+    def _on_events(self, events):
+        if events & WRITE:
+            self.writable()
+        if events & (READ | HANGUP | ERROR) and self.sock is not None:
+            self.readable(events & HANGUP != 0)
+
+    def readable(self, hung_up):
+        """There is something in the pair, or its end; *hung_up*: no process has the program's end any more."""
+
+    def writable(self):
+        """There is room in the pair."""
+
+    def close_pair(self):
+        """No more bytes will go either way."""
+        if self.sock is not None:
+            self._service.poller.remove(self._fd)
+            self.sock.close()
+            self.sock = None
+            self._fd = -1
+            self._service.descriptor_freed()
+
+    def let_go(self, request):
+        """The program has closed its socket: the transport gets *request* as the last one."""
+        self.post(request)
+        self._service.endpoints.forget(self.transport, self)
+        self.close_pair()
+        self._service.bury(self)
+
+    # -- the transport ------------------------------------------------------------------------------------------------
+
+    def post(self, request):
+        self._service.endpoints.post(self.transport, request)
+
+    def ask(self, request, reply):
+        """Make a request whose answer is *reply*'s."""
+        self._answers.expect(reply)
+        self.post(request)
+
+    def event(self, event):
+        """Take one event of the transport."""
+        kind = type(event)
+        if kind is transport.Bound:
+            self.local = event.address, event.port
+            self._answers.settle()
+        elif kind is transport.Info:
+            self._tokens.pop(event.token)(event.info)
+        elif kind is transport.Failed:
+            self.failed(errors.ERRNO[event.cause])
+
+    def failed(self, number):
+        """A request was refused."""
+        self._answers.settle(number)
+
+    def stop(self, failure):
+        """The stack has stopped."""
+        self._answers.fail(errno.ENETDOWN)
+        tokens, self._tokens = self._tokens, {}
+        for reply in tokens.values():
+            reply(None)
+
+    # -- requests of the program --------------------------------------------------------------------------------------
+
+    def bind(self, address, port, owner, reply):
+        if address is None or len(address) != 4:
+            reply(errno.EAFNOSUPPORT)
+            return
+        if self.local is not None:
+            reply(errno.EINVAL)
+            return
+        self._bound_by_program = transport.Bind(
+            self.number,
+            address,
+            port,
+            reuse_address=self.values.get("reuse_address", False),
+            reuse_port=self.values.get("reuse_port", False),
+            interface=self.values.get("interface", 0),
+            owner=owner,
+        )
+        self.ask(self._bound_by_program, reply)
+
+    def state(self):
+        """One of protocol's FRESH to OVER."""
+        return protocol.FRESH
+
+    def take_error(self):
+        """The pending errno, which is none from now on."""
+        number, self.error = self.error, 0
+        return number
+
+    def set_option(self, level, name, value, reply):
+        key = level, name
+        option = self.options.get(key)
+        if key == options.BINDTODEVICE:
+            index = self._service.index_of(bytes(value).split(b"\0")[0].decode("utf-8", "replace"))
+            if index is None:
+                raise refusal(errno.ENODEV)
+            self._set("interface", index, self.transport == "udp")
+        elif option is None:
+            raise refusal(errno.ENOPROTOOPT)
+        else:
+            self._set(option.setting, option.to_value(value), option.transport)
+        reply(0)
+
+    def _set(self, setting, value, to_transport):
+        if to_transport:
+            try:
+                self._service.endpoints.check(self.transport, setting, value)
+            except errors.StackError:
+                raise refusal(errno.ENOENT if setting == "congestion" else errno.EINVAL) from None
+            self.post(transport.SetOption(self.number, setting, value))
+        self.values[setting] = value
+
+    def get_option(self, level, name, room, reply):
+        key = level, name
+        option = self.options.get(key)
+        if key == options.BINDTODEVICE:
+            index = self.values.get("interface", 0)
+            value = self._service.name_of(index).encode() + b"\0" if index else b""
+        elif key == options.IP_OPTIONS:
+            value = b""
+        elif key == options.IP_MTU:
+            if self.remote is None:
+                raise refusal(errno.ENOTCONN)
+            facts = self._service.paths.path(self.remote[0])
+            value = options.write_int(facts.mtu if facts is not None else 0)
+        elif option is None:
+            raise refusal(errno.ENOPROTOOPT)
+        else:
+            value = option.to_bytes(self._value_of(option))
+        reply(0, value[:room])
+
+    def _value_of(self, option):
+        value = self.values.get(option.setting)
+        if value is None and not option.transport:
+            return option.default
+        if value is None:
+            value = getattr(self._service.defaults[self.transport], option.setting)
+        return value or options.LEFT_TO_STACK.get(option.setting, value)

@@ -1,0 +1,365 @@
+"""The engine's side of the boundary: which sockets programs have, and what they ask for over their control channels."""
+
+import errno
+import logging
+import os
+import struct
+from collections import OrderedDict
+from socket import (
+    AF_INET,
+    SCM_RIGHTS,
+    SOCK_DGRAM,
+    SOCK_SEQPACKET,
+    SOCK_STREAM,
+    SOL_SOCKET,
+)
+
+import gevent
+
+from pystack.errors import StackStopped
+from pystack.sockets import kernel, protocol
+from pystack.sockets.datagram_end import DatagramEnd
+from pystack.sockets.ends import refusal
+from pystack.sockets.poller import HANGUP, Poller
+from pystack.sockets.stream_end import StreamEnd
+
+GRAVES = 4096  # sockets whose connection is over, and that a program may still ask about
+_ANCILLARY = 64
+_RETRY = 0.1  # seconds after a shortage of descriptors
+_CLOEXEC = 0x40000000  # MSG_CMSG_CLOEXEC
+
+log = logging.getLogger("pystack.sockets")
+
+
+class Service:
+    """Owns the ends of all sockets that programs have.
+
+    Args:
+        endpoints: the stack's `Endpoints`.
+        paths: who answers ``path(destination)``: inet.
+        defaults: transport's name -> its settings as a new socket has them.
+        way_of: ``way_of(socket number, address)``, the cause for which UDP would not send there, or None.
+        interfaces: called for a list of ``(index, name, addresses)``.
+
+    Attributes:
+        on_change: called when a process or a socket has gone; the engine may be at its end.
+    """
+
+    def __init__(self, endpoints, paths, defaults, way_of, interfaces):
+        self.endpoints = endpoints
+        self.paths = paths
+        self.defaults = defaults
+        self.way_of = way_of
+        self.on_change = lambda: None
+        self.on_leave = None  # ``on_leave(life, seconds, reply)``; None: answer at once
+        self.poller = Poller(endpoints.flush)
+        self._interfaces = interfaces
+        self._ends = {}  # inode -> End, live or buried
+        self._graves = OrderedDict()  # inode -> None, of those that are over
+        self._lives = set()
+        self._starving = {}  # Backlogs that wait for descriptors
+        self._listening = None
+        self._handlers = {
+            protocol.BIND: self._bind,
+            protocol.CONNECT: self._connect,
+            protocol.LISTEN: self._listen,
+            protocol.LOCAL: self._local,
+            protocol.PEER: self._peer,
+            protocol.SET_OPTION: self._set_option,
+            protocol.GET_OPTION: self._get_option,
+            protocol.STATUS: self._status,
+            protocol.ROUTE: self._route,
+            protocol.IDENTIFY: self._identify,
+        }
+
+    # -- processes ----------------------------------------------------------------------------------------------------
+
+    @property
+    def lives(self):
+        """How many processes use the engine."""
+        return len(self._lives)
+
+    @property
+    def open_ends(self):
+        """How many sockets some process still has."""
+        return len(self._ends) - len(self._graves)
+
+    def listen(self, path):
+        """Let processes of the same user join at the socket *path*."""
+        self._listening = kernel.socket(kernel.AF_UNIX, SOCK_SEQPACKET | kernel.SOCK_CLOEXEC)
+        self._listening.setblocking(False)
+        self._listening.bind(path)
+        self._listening.listen(512)
+        self.poller.add(self._listening.fileno(), self._joined)
+
+    def new_life(self):
+        """The program's end of a control channel for a new process: a `kernel.socket`, to be given away."""
+        ours, theirs = kernel.pair(SOCK_SEQPACKET)
+        self.add_life(ours)
+        return theirs
+
+    def close(self):
+        """Let go of everything; programs see that the engine has gone."""
+        if self._listening is not None:
+            self.poller.remove(self._listening.fileno())
+            self._listening.close()
+            self._listening = None
+        for life in list(self._lives):
+            life.close()
+        for end in list(self._ends.values()):
+            end.close_pair()
+        self.poller.close()
+
+    def _joined(self, events):
+        while True:
+            try:
+                fd, _ = self._listening._accept()
+            except OSError:
+                return
+            sock = kernel.socket(fileno=fd)
+            sock.setblocking(False)
+            self.add_life(sock)
+
+    def add_life(self, sock):
+        life = Life(self)
+        self._lives.add(life)
+        life.add(sock)
+
+    def life_over(self, life):
+        """The process has ended, or become another program."""
+        self._lives.discard(life)
+        self.on_change()
+
+    # -- ends ---------------------------------------------------------------------------------------------------------
+
+    def make_stream(self, number):
+        """The end of a connection that TCP has accepted; without a pair, and so unknown to any program."""
+        return StreamEnd(self, None, None, number)
+
+    def attach(self, end, sock, inode):
+        """Give it the engine's end *sock* of a pair, whose other end has the *inode*."""
+        self._bury_old(inode)
+        self._ends[inode] = end
+        end.attach(inode, sock)
+
+    def bury(self, end):
+        """Its pair is closed: its connection is over, or no process has it. A program may still ask about it."""
+        if self._ends.get(end.inode) is end:
+            self._graves[end.inode] = None
+            if len(self._graves) > GRAVES:
+                inode, _ = self._graves.popitem(last=False)
+                del self._ends[inode]
+        self.on_change()
+
+    def _bury_old(self, inode):
+        """The kernel has given the number of a socket that is over to a new one."""
+        self._graves.pop(inode, None)
+        self._ends.pop(inode, None)
+
+    def again(self, function):
+        """Call it in the hub's next round."""
+        gevent.get_hub().loop.run_callback(function)
+
+    def starving(self, backlog, error):
+        """It waits for descriptors."""
+        if backlog not in self._starving:
+            log.warning("a connection waits to be accepted: %s", error)
+            self._starving[backlog] = None
+            gevent.spawn_later(_RETRY, self.descriptor_freed)
+
+    def descriptor_freed(self):
+        """Those that wait may try again."""
+        if self._starving:
+            starving, self._starving = self._starving, {}
+            for backlog in starving:
+                backlog.offer()
+
+    # -- interfaces ---------------------------------------------------------------------------------------------------
+
+    def index_of(self, name):
+        """The interface's index; 0 for no name, None for a wrong one."""
+        if not name:
+            return 0
+        return next((index for index, other, _ in self._interfaces() if other == name), None)
+
+    def name_of(self, index):
+        """The interface's name."""
+        return next((name for other, name, _ in self._interfaces() if other == index), "")
+
+    def interface_with(self, address):
+        """The index of the interface that has the address, or 0."""
+        return next((index for index, _, addresses in self._interfaces() if address in addresses), 0)
+
+    # -- requests -----------------------------------------------------------------------------------------------------
+
+    def request(self, life, message, descriptors, reply):
+        """Do what a process asks; ``reply(errno, data=b"", sock=None)`` is called once, now or later.
+
+        Whatever is wrong with the message becomes an errno.
+        """
+        try:
+            operation, inode = protocol.REQUEST.unpack_from(message)
+            body = memoryview(message)[protocol.REQUEST.size :]
+            if operation == protocol.OPEN:
+                self._open(inode, body, descriptors, reply)
+            elif operation == protocol.NEW_CHANNEL:
+                ours, theirs = kernel.pair(SOCK_SEQPACKET)
+                life.add(ours)
+                reply(0, b"", theirs)
+            elif operation == protocol.NEW_LIFE:
+                reply(0, b"", self.new_life())
+            elif operation == protocol.INTERFACES:
+                reply(0, self._pack_interfaces())
+            elif operation == protocol.LEAVE:
+                (seconds,) = protocol.SECONDS.unpack_from(body)
+                if self.on_leave is None:
+                    reply(0)
+                else:
+                    self.on_leave(life, seconds, reply)
+            else:
+                end = self._ends.get(inode)
+                if end is None:
+                    raise refusal(errno.ENOTSOCK)
+                self._handlers[operation](end, body, reply)
+        except struct.error:
+            reply(errno.EINVAL)
+        except KeyError:
+            reply(errno.EOPNOTSUPP)
+        except OSError as error:
+            reply(error.errno or errno.EIO)
+        except StackStopped:
+            reply(errno.ENETDOWN)
+        finally:
+            for fd in descriptors:
+                os.close(fd)
+        self.endpoints.flush()
+
+    def _open(self, inode, body, descriptors, reply):
+        family, kind, _ = protocol.INTS.unpack_from(body)
+        if family != AF_INET or kind not in (SOCK_STREAM, SOCK_DGRAM):
+            raise refusal(errno.EAFNOSUPPORT if family != AF_INET else errno.ESOCKTNOSUPPORT)
+        if not descriptors:
+            raise refusal(errno.EMFILE)  # the kernel had no room for it
+        sock = kernel.socket(fileno=descriptors.pop())
+        sock.setblocking(False)
+        self._bury_old(inode)
+        make = StreamEnd if kind == SOCK_STREAM else DatagramEnd
+        end = make(self, inode, sock, self.endpoints.number())
+        self._ends[inode] = end
+        end.watch()
+        reply(0)
+
+    def _bind(self, end, body, reply):
+        address, port, _ = protocol.unpack_endpoint(body)
+        owner, _, _ = protocol.INTS.unpack_from(body, protocol.ENDPOINT.size)
+        end.bind(address, port, owner, reply)
+
+    def _connect(self, end, body, reply):
+        address, port, _ = protocol.unpack_endpoint(body)
+        (plug,) = protocol.COUNT.unpack_from(body, protocol.ENDPOINT.size)
+        end.connect(address, port, plug, reply)
+
+    def _listen(self, end, body, reply):
+        end.listen(protocol.INTS.unpack_from(body)[0], reply)
+
+    def _local(self, end, body, reply):
+        reply(0, protocol.pack_endpoint(*(end.local or (bytes(4), 0))))
+
+    def _peer(self, end, body, reply):
+        if end.remote is None or end.state() != protocol.CONNECTED:
+            reply(errno.ENOTCONN)
+        else:
+            reply(0, protocol.pack_endpoint(*end.remote))
+
+    def _set_option(self, end, body, reply):
+        level, name, _ = protocol.INTS.unpack_from(body)
+        end.set_option(level, name, bytes(body[protocol.INTS.size :]), reply)
+
+    def _get_option(self, end, body, reply):
+        level, name, room = protocol.INTS.unpack_from(body)
+        end.get_option(level, name, min(max(room, 0), protocol.MAX_OPTION), reply)
+
+    def _status(self, end, body, reply):
+        (take,) = protocol.COUNT.unpack_from(body)
+        number = end.take_error() if take else end.error
+        reply(0, protocol.STATE.pack(end.state(), number))
+
+    def _route(self, end, body, reply):
+        address, port, _ = protocol.unpack_endpoint(body)
+        end.route(address, port, reply)
+
+    def _identify(self, end, body, reply):
+        kind = SOCK_STREAM if end.transport == "tcp" else SOCK_DGRAM
+        reply(0, protocol.INTS.pack(AF_INET, kind, 0))
+
+    def _pack_interfaces(self):
+        return b"".join(
+            protocol.COUNT.pack(index) + protocol.COUNT.pack(len(name.encode())) + name.encode()
+            for index, name, _ in self._interfaces()
+        )
+
+
+class Life:
+    """One process, by its control channels. It is over when the last of them is closed; the kernel closes them."""
+
+    def __init__(self, service):
+        self._service = service
+        self._channels = {}  # descriptor -> Channel
+
+    def add(self, sock):
+        """One more channel, the engine's end of it."""
+        channel = Channel(self, sock)
+        self._channels[sock.fileno()] = channel
+        self._service.poller.add(sock.fileno(), channel.on_events)
+
+    def remove(self, channel, fd):
+        """The process has closed one."""
+        self._service.poller.remove(fd)
+        channel.sock.close()
+        del self._channels[fd]
+        if not self._channels:
+            self._service.life_over(self)
+
+    def request(self, message, descriptors, reply):
+        self._service.request(self, message, descriptors, reply)
+
+    def close(self):
+        for fd, channel in list(self._channels.items()):
+            self.remove(channel, fd)
+
+
+class Channel:
+    """A control channel: one request at a time, and its reply."""
+
+    def __init__(self, life, sock):
+        self.sock = sock
+        self._life = life
+        self._fd = sock.fileno()
+
+    def on_events(self, events):
+        while self.sock.fileno() >= 0:
+            try:
+                message, ancillary, _, _ = self.sock.recvmsg(protocol.MAX_MESSAGE, _ANCILLARY, _CLOEXEC)
+            except BlockingIOError:
+                return
+            except OSError:
+                message, ancillary = b"", ()
+            descriptors = []
+            for level, kind, data in ancillary:
+                if level == SOL_SOCKET and kind == SCM_RIGHTS:
+                    descriptors += struct.unpack(f"{len(data) // 4}i", data[: len(data) // 4 * 4])
+            if not message:
+                self._life.remove(self, self._fd)
+                return
+            self._life.request(message, descriptors, self._reply)
+            if events & HANGUP == 0:
+                return  # the next one comes with an event of its own
+
+    def _reply(self, number, data=b"", sock=None):
+        ancillary = [(SOL_SOCKET, SCM_RIGHTS, struct.pack("i", sock.fileno()))] if sock is not None else []
+        try:
+            self.sock.sendmsg([protocol.REPLY.pack(number), data], ancillary)
+        except OSError:
+            pass  # who asked has gone
+        if sock is not None:
+            sock.close()

@@ -1,0 +1,492 @@
+"""The engine's end of a TCP socket: unconnected, connecting, connected, or listening (then with a `Backlog`)."""
+
+import errno
+import fcntl
+import struct
+from collections import deque
+from itertools import islice
+from socket import MSG_OOB, SHUT_RD, SHUT_WR, SO_OOBINLINE, SOL_SOCKET
+
+from pystack import transport
+from pystack.sockets import options, protocol
+from pystack.sockets.backlog import Backlog
+from pystack.sockets.ends import End, refusal
+
+CHUNK = 65_536  # bytes of one read, and so of one segment where the device takes large ones
+READS = 16  # in one turn; whoever has more has another turn
+_MOST_BUFFERS = 64  # of one sendmsg
+_SIOCATMARK = 0x8905
+_MULTICAST = 224
+
+
+class StreamEnd(End):
+    """Bytes from the program go to TCP as far as it has Room; bytes from TCP go into the pair, and what does not fit
+    waits here, not yet Consumed, so that the peer's window closes.
+
+    When the connection is over the pair is closed, and this stays known for a while as a tombstone, for a program that
+    asks why.
+    """
+
+    transport = "tcp"
+    options = options.TCP
+
+    def __init__(self, service, inode, sock, number):
+        super().__init__(service, inode, sock, number)
+        self.backlog = None  # once it listens
+        self.unaccepted = False  # nobody has taken it from its listener
+        self._state = protocol.FRESH
+        self._room = 0  # bytes that TCP takes
+        self._plug = 0  # bytes in the pair that are no data: they keep it from polling writable
+        self._told = True  # that the connection stands
+        self._lost = False  # TCP has forgotten options and port
+        self._readable = False  # there may be something in the pair
+        self._hung_up = False
+        self._shut = False  # the program has ended its sending side
+        self._ended = False  # the peer has
+        self._deaf = False  # the program reads no more
+        self._finished = False  # TCP knows the connection no more
+        self._pending = deque()  # memoryviews for the program
+        self._unwritten = 0  # bytes in them
+        self._passed = 0  # bytes written into the pair so far
+        self._urgent = None  # (byte, how many bytes are before it)
+        self._marks = False  # the program sends urgent data
+
+    def state(self):
+        return self._state
+
+    # -- requests of the program --------------------------------------------------------------------------------------
+
+    def connect(self, address, port, plug, reply):
+        if address is None or len(address) != 4:
+            self._unplug(plug)
+            reply(errno.EAFNOSUPPORT)
+            return
+        if self._state != protocol.FRESH or self.error:
+            self._unplug(plug)
+            reply(self._connect_again())
+            return
+        if address[0] >= _MULTICAST or not port:
+            # Linux: ENETUNREACH for groups and broadcasts; a port of 0 is refused by the peer, as nobody listens there.
+            self._unplug(plug)
+            reply(errno.ENETUNREACH if address[0] >= _MULTICAST else errno.ECONNREFUSED)
+            return
+        self._state = protocol.CONNECTING
+        self._plug = plug
+        self._told = True
+        self._restore()
+        self.post(transport.Connect(self.number, address, port))
+        self._service.endpoints.flush()
+        if self._state == protocol.CONNECTED:
+            reply(0)
+        elif self._state == protocol.FRESH:
+            reply(self.take_error())
+        else:
+            self._told = False
+            reply(errno.EINPROGRESS)
+
+    def _connect_again(self):
+        if self._state == protocol.CONNECTING:
+            return errno.EALREADY
+        if self.error:
+            return self.take_error()
+        if self._state == protocol.CONNECTED:
+            told, self._told = self._told, True
+            return errno.EISCONN if told else 0
+        return errno.EISCONN if self._state == protocol.LISTENING else errno.ECONNABORTED
+
+    def _restore(self):
+        """TCP forgets a socket whose attempt to connect has failed; the program's may try again."""
+        if self._lost:
+            self._lost = False
+            for setting, value in self.values.items():
+                if setting in _TRANSPORT_SETTINGS:
+                    self.post(transport.SetOption(self.number, setting, value))
+            if self._bound_by_program is not None:
+                self.post(self._bound_by_program)
+
+    def listen(self, backlog, reply):
+        if self._state in (protocol.LISTENING, protocol.FRESH):
+            self._restore()
+            self.post(transport.SetOption(self.number, "reuse_address", self.values.get("reuse_address", False)))
+            self.ask(transport.Listen(self.number, backlog), lambda number, _=b"": self._listening(number, reply))
+        else:
+            reply(errno.EINVAL)
+
+    def _listening(self, number, reply):
+        if number == 0 and self.backlog is None:
+            self._state = protocol.LISTENING
+            self.backlog = Backlog(self._service, self)
+        reply(number)
+
+    def bind(self, address, port, owner, reply):
+        if self._state != protocol.FRESH:
+            reply(errno.EINVAL)
+        else:
+            self._restore()
+            super().bind(address, port, owner, reply)
+
+    def set_option(self, level, name, value, reply):
+        if (level, name) == (options.IPPROTO_TCP, 2) and 0 < options.read_int(value) < 88:  # TCP_MIN_MSS
+            raise refusal(errno.EINVAL)
+        super().set_option(level, name, value, reply)
+
+    def get_option(self, level, name, room, reply):
+        connected = self._state in (protocol.CONNECTING, protocol.CONNECTED) and not self._finished
+        if (level, name) == options.TCP_INFO:
+            if connected:
+                self._ask_info(lambda info: reply(0, self._pack_info(info)[:room]))
+            else:
+                reply(0, self._pack_info(None)[:room])
+        elif (level, name) == (options.IPPROTO_TCP, 2) and connected:
+            self._ask_info(lambda info: reply(0, options.write_int(info.snd_mss if info else 0)[:room]))
+        else:
+            super().get_option(level, name, room, reply)
+
+    def _ask_info(self, reply):
+        token = next(self._next_token)
+        self._tokens[token] = reply
+        self.post(transport.GetInfo(self.number, token))
+
+    def _pack_info(self, info):
+        if info is not None:
+            return options.pack_tcp_info(info)
+        return bytes([_LISTEN if self._state == protocol.LISTENING else _CLOSE]) + bytes(231)
+
+    # -- TCP ----------------------------------------------------------------------------------------------------------
+
+    def event(self, event):
+        kind = type(event)
+        if kind is transport.Received:
+            self._received(event.buffers)
+        elif kind is transport.Room:
+            self._room += event.size
+            if self._readable:
+                self._pull()
+        elif kind is transport.Connected:
+            self.local, self.remote = event.local, event.remote
+            self._state = protocol.CONNECTED
+            self._drain_plug()
+            self._readable = True
+        elif kind is transport.Accepted:
+            self.backlog.add(event)
+        elif kind is transport.EndOfStream:
+            self._ended = True
+            self._push()
+        elif kind is transport.UrgentReceived:
+            self._urgent = event.byte, event.mark
+            self._push()
+        elif kind is transport.Finished:
+            self._ended = self._finished = True
+            self._push()
+        else:
+            super().event(event)
+
+    def accepted(self, event):
+        """It is a new connection of a listener's, not given to any program yet."""
+        self.local, self.remote = event.local, event.remote
+        self._state = protocol.CONNECTED
+        self.unaccepted = True
+
+    def attach(self, inode, sock):
+        """It has a pair from now on."""
+        self.inode, self.sock, self._fd = inode, sock, sock.fileno()
+        self.watch()
+        self._push()
+
+    def failed(self, number):
+        if self._state == protocol.CONNECTING:
+            self.error = number
+            self.remote = None
+            self._state = protocol.FRESH
+            self._lost = True
+            self._discard_written()
+            if self._hung_up:
+                self.let_go(transport.Close(self.number))
+        elif self._state == protocol.CONNECTED:
+            self._fail(number)
+        else:
+            if self._bound_by_program is not None and self.local is None:
+                self._bound_by_program = None
+            super().failed(number)
+
+    def stop(self, failure):
+        super().stop(failure)
+        if self._state == protocol.CONNECTED:
+            self._fail(errno.ENETDOWN)
+        elif self._state == protocol.CONNECTING:
+            self.failed(errno.ENETDOWN)
+        elif self.backlog is not None:
+            self.error = errno.ENETDOWN
+            self._state = protocol.OVER
+            self.close_pair()
+
+    def _fail(self, number):
+        """The connection is over by *number*, an errno. What had come before may still be read."""
+        self.error = number
+        self._finished = self._ended = True
+        if self.sock is not None:
+            _shutdown(self.sock, SHUT_RD)  # the program's next send fails
+            self._discard_written()
+            self._push()
+
+    # -- from the program ---------------------------------------------------------------------------------------------
+
+    def readable(self, hung_up):
+        self._hung_up |= hung_up
+        self._readable = True
+        if self._state != protocol.CONNECTED:
+            if self._hung_up:
+                self._gone()
+        elif self._shut:  # nothing more to read, and so no room needed
+            if self._hung_up:
+                self._pull_end()
+        elif self._room or self._finished:
+            self._pull()
+
+    def _pull_end(self):
+        try:
+            self.sock.recv(1)
+        except ConnectionResetError:
+            self.let_go(transport.Abort(self.number))
+        else:
+            self._gone()
+
+    def _pull(self):
+        """Give TCP what the program has written, as far as there is room."""
+        if self._finished:
+            self._discard_written()
+            if self._hung_up:
+                self._gone()
+            return
+        chunks = []
+        for _ in range(READS):
+            if self._room <= 0:
+                break
+            urgent = self._marks and self._at_mark()
+            try:
+                data = self.sock.recv(1 if urgent else min(CHUNK, self._room))
+            except BlockingIOError:
+                self._readable = False
+                break
+            except OSError:  # ECONNRESET: the program has closed it with something unread
+                self._write(chunks)
+                self.let_go(transport.Abort(self.number))
+                return
+            if not data:
+                self._readable = False
+                self._write(chunks)
+                self._end_of_program()
+                return
+            self._room -= len(data)
+            if urgent:
+                self._write(chunks)
+                chunks = []
+                self._write([data], True)
+            else:
+                chunks.append(data)
+        else:
+            self._service.again(self._pull_again)
+        if chunks:
+            self.unaccepted = False
+            self._write(chunks)
+
+    def _pull_again(self):
+        if self.sock is not None and self._readable:
+            self._pull()
+            self._service.endpoints.flush()
+
+    def _write(self, chunks, urgent=False):
+        if chunks:
+            self.post(transport.Write(self.number, chunks, urgent))
+
+    def _end_of_program(self):
+        if self._hung_up:
+            self._gone()
+        elif not self._shut:
+            self._shut = True
+            self.post(transport.Shutdown(self.number))
+
+    def _gone(self):
+        """No process has the socket any more, and all that was written has been passed on."""
+        if self.backlog is not None:
+            self.backlog.close()
+            self.let_go(transport.Close(self.number))
+        elif self._finished:
+            self._service.endpoints.forget(self.transport, self)
+            self.close_pair()
+            self._service.bury(self)
+        elif self._unwritten or self.unaccepted:
+            self.let_go(transport.Abort(self.number))  # RFC 2525 §2.17: unread data, as Linux
+        else:
+            self.let_go(transport.Close(self.number, self.values.get("linger") if self._abortive() else None))
+
+    def _abortive(self):
+        return self.values.get("linger") == 0
+
+    def mark_urgent(self):
+        """The program sends urgent data: from now on look for its mark."""
+        if not self._marks and self.sock is not None:
+            self._marks = True
+            self.sock.setsockopt(SOL_SOCKET, SO_OOBINLINE, 1)
+
+    def _at_mark(self):
+        return struct.unpack("i", fcntl.ioctl(self._fd, _SIOCATMARK, bytes(4)))[0] != 0
+
+    def _drain_plug(self):
+        left, self._plug = self._plug, 0
+        self._unplug(left)
+
+    def _unplug(self, left):
+        """Take *left* bytes out of the pair, so that it polls writable."""
+        while left and self.sock is not None:
+            try:
+                left -= len(self.sock.recv(min(left, CHUNK))) or left
+            except OSError:
+                return
+
+    def _discard_written(self):
+        """Nobody will have what the program has written."""
+        self._plug = 0
+        try:
+            while self.sock is not None and self.sock.recv(CHUNK):
+                pass
+        except OSError:
+            pass
+
+    # -- to the program -----------------------------------------------------------------------------------------------
+
+    def _received(self, buffers):
+        size = sum(map(len, buffers))
+        if self._deaf or (self.sock is None and not self.unaccepted):
+            self._consumed(size)
+            return
+        if not self._pending and self._urgent is None and self.sock is not None:
+            sent = self._send(buffers)
+            self._consumed(sent)
+            if sent == size:
+                return
+            for buffer in buffers:
+                if sent >= len(buffer):
+                    sent -= len(buffer)
+                else:
+                    view = memoryview(buffer)[sent:]
+                    sent = 0
+                    self._pending.append(view)
+                    self._unwritten += len(view)
+        else:
+            self._pending.extend(map(memoryview, buffers))
+            self._unwritten += size
+            self._push()
+
+    def writable(self):
+        if self.backlog is not None:
+            self.backlog.writable()
+        elif self._pending or self._ended:
+            self._push()
+
+    def _push(self):
+        """Write what waits into the pair; when all is there, what comes after it: the end."""
+        if self.sock is None:
+            return
+        consumed = 0
+        while self._pending and not self._deaf:
+            before = self._before_mark()
+            if before == 0:
+                if not self._send_mark():
+                    break
+                continue
+            buffers = list(islice(self._pending, _MOST_BUFFERS))
+            if before is not None:
+                buffers = _first(buffers, before)
+            sent = self._send(buffers)
+            if not sent:
+                break
+            self._drop_pending(sent)
+            consumed += sent
+        if self._deaf:
+            consumed += self._unwritten
+            self._pending.clear()
+            self._unwritten = 0
+        if self._urgent is not None and not self._pending and self._before_mark() == 0:
+            self._send_mark()
+        self._consumed(consumed)
+        if self._ended and not self._pending:
+            if self._finished:
+                self._over()
+            else:
+                self._deaf = True
+                _shutdown(self.sock, SHUT_WR)
+
+    def _before_mark(self):
+        """How many bytes come before the urgent one; None: there is no such."""
+        if self._urgent is None:
+            return None
+        return max(self._urgent[1] - self._passed, 0)
+
+    def _send_mark(self):
+        try:
+            self.sock.send(bytes([self._urgent[0]]), MSG_OOB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass  # the kernel has no urgent data on such pairs (before Linux 5.15), or the program reads no more
+        self._urgent = None
+        return True
+
+    def _send(self, buffers):
+        """Write into the pair; returns how much of it went."""
+        try:
+            sent = self.sock.sendmsg(buffers)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            self._deaf = True  # the program reads no more: what comes is thrown away, as Linux after SHUT_RD
+            return sum(map(len, buffers))
+        self._passed += sent
+        return sent
+
+    def _drop_pending(self, size):
+        pending = self._pending
+        self._unwritten -= size
+        while size:
+            first = pending[0]
+            if len(first) <= size:
+                size -= len(first)
+                pending.popleft()
+            else:
+                pending[0] = first[size:]
+                size = 0
+
+    def _consumed(self, size):
+        if size and not self._finished:
+            self.post(transport.Consumed(self.number, size))
+
+    def _over(self):
+        """Both ways have ended, and the program can have all that came."""
+        self._state = protocol.OVER
+        self._service.endpoints.forget(self.transport, self)
+        self._discard_written()
+        self.close_pair()
+        self._service.bury(self)
+
+
+_TRANSPORT_SETTINGS = {option.setting for option in options.TCP.values() if option.transport}
+_CLOSE, _LISTEN = 7, 10  # TCP_CLOSE, TCP_LISTEN
+
+
+def _first(buffers, size):
+    """The first *size* bytes of a list of buffers, as a list."""
+    found = []
+    for buffer in buffers:
+        if size <= 0:
+            break
+        found.append(buffer[:size])
+        size -= len(buffer)
+    return found
+
+
+def _shutdown(sock, how):
+    try:
+        sock.shutdown(how)
+    except OSError:
+        pass  # the other end has gone
