@@ -181,6 +181,7 @@ class Gateway:
         for part in (*stages.values(), *drivers.values()):
             part.start()
         listener = TcpListener(self._endpoints)
+        listener.set_option("nodelay", True)  # what comes has waited at its sender already
         listener.listen(BACKLOG, every_port=True)
         self._streams.serve(listener)
 
@@ -195,6 +196,7 @@ class Gateway:
     def _connect(self, port):
         stream = TcpStream(self._endpoints)
         try:
+            stream.set_option("nodelay", True)
             stream.bind(self._host)
             stream.connect(self._guest, port)
         except BaseException:

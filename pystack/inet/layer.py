@@ -110,7 +110,8 @@ class InetLayer:
         if path is None:
             return None
         state = path.interface
-        mtu = self.pmtu.of(destination, state.mtu)
+        # The loopback's MTU is one byte more than a datagram can have; Linux's TCP has an MSS of 65495 there.
+        mtu = min(self.pmtu.of(destination, state.mtu), ipv4.MAX_TOTAL_LENGTH)
         return messages.PathFacts(source or path.source, mtu, state.index, path.kind, state.loopback)
 
     def is_local(self, address):
