@@ -3,6 +3,7 @@
 import _socket
 import errno
 import struct
+from operator import index
 
 from monkey.client import refusal
 from pystack.sockets import protocol
@@ -48,6 +49,7 @@ class Datagrams:
         """As recvmsg."""
         if size < 0:
             raise ValueError("negative buffer size in recvmsg()")
+        _check_room(room)
         message, _, flags, _ = kernel.recvmsg(size + _SIZE, 0, flags)
         ancillary, sender, ended = self._header(message, room)
         if ended:
@@ -56,6 +58,7 @@ class Datagrams:
 
     def receive_message_into(self, sock, kernel, buffers, room, flags):
         """As recvmsg_into."""
+        _check_room(room)
         header = bytearray(_SIZE)
         got, _, flags, _ = kernel.recvmsg_into([header, *buffers], 0, flags)
         ancillary, sender, ended = self._header(header if got else b"", room)
@@ -153,6 +156,24 @@ def _with(header, ancillary):
         else:
             raise refusal(errno.EINVAL)
     return _HEADER.pack(version, ttl, tos, has, port, 0, interface, address, ours)
+
+
+def _check_room(size):
+    """Raise what `_socket` says of a wrong size of the ancillary buffer."""
+    if size < 0 or size > 0x7FFFFFFF - 4096:
+        raise ValueError("invalid ancillary data buffer length")
+
+
+def check_ancillary(messages):
+    """Control messages as a list of ``(level, type, bytes)``. Raises TypeError as `_socket` does."""
+    checked = []
+    for message in messages:
+        try:
+            level, kind, data = message
+        except ValueError:
+            raise TypeError("[sendmsg() ancillary data items must be tuples of 3]") from None
+        checked.append((index(level), index(kind), bytes(memoryview(data))))
+    return checked
 
 
 def _flags(flags):

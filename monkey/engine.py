@@ -1,5 +1,6 @@
 """The engine as the sockets of this process see it."""
 
+import _socket
 import errno
 import os
 import struct
@@ -8,6 +9,7 @@ from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_SEQPACKET, SOCK_S
 from pystack.sockets import protocol
 
 _PLUG = bytes(65_536)
+_kernel_close = _socket.close
 
 
 class Engine:
@@ -68,6 +70,11 @@ class Engine:
         finally:
             ours.close()
             theirs.close()
+
+    def close(self, fd):
+        """close(integer) -> None: close an integer socket file descriptor."""
+        _kernel_close(fd)
+        self.known.pop(fd, None)
 
     def identify(self, fd):
         """``(inode, (family, type, protocol))`` if the descriptor is one of ours, else None."""

@@ -40,6 +40,7 @@ class Patch:
             new[name] = getattr(engine.resolver, name)
         for name in ("if_nameindex", "if_nametoindex", "if_indextoname"):
             new[name] = getattr(names, name)
+        new["close"] = engine.close
         late = list(self._late())
         for name, value in new.items():
             self._originals[name] = getattr(_socket, name)

@@ -23,7 +23,7 @@ from _socket import (
 
 from monkey import addresses
 from monkey.client import kernel_socket, refusal
-from monkey.datagrams import Datagrams
+from monkey.datagrams import Datagrams, check_ancillary
 from pystack.sockets import protocol
 
 _poll = select.poll
@@ -280,7 +280,9 @@ class Socket(kernel_socket):
         known = self._known()
         if known is None:
             return super().listen(backlog)
-        self.engine.call(protocol.LISTEN, known.inode, protocol.INTS.pack(min(max(backlog, 0), 0x7FFFFFFF), 0, 0))
+        if not -0x80000000 <= backlog <= 0x7FFFFFFF:
+            raise OverflowError("signed integer is greater than maximum")
+        self.engine.call(protocol.LISTEN, known.inode, protocol.INTS.pack(max(backlog, 0), 0, 0))
         known.state = protocol.LISTENING
         return None
 
@@ -447,12 +449,15 @@ class Socket(kernel_socket):
         if not 1 <= len(arguments) <= 2:
             raise TypeError(f"sendto() takes 2 or 3 arguments ({1 + len(arguments)} given)")
         flags, address = (0, arguments[0]) if len(arguments) == 1 else arguments
-        view = memoryview(data)  # raises TypeError
+        try:
+            view = memoryview(data)
+        except TypeError:
+            raise TypeError(f"a bytes-like object is required, not '{type(data).__name__}'") from None
         if not isinstance(flags, int):
             raise TypeError(f"'{type(flags).__name__}' object cannot be interpreted as an integer")
         if known.datagrams is not None:
-            packed = addresses.parse(self.engine, address, "sendto") if address is not None else None
-            if packed is not None and self.engine.is_kernels(packed[0]) and self._become_kernels(known):
+            packed = addresses.parse(self.engine, address, "sendto")
+            if self.engine.is_kernels(packed[0]) and self._become_kernels(known):
                 return super().sendto(data, flags, address)
             return known.datagrams.send(self, super(), [view], flags, packed)
         addresses.parse(self.engine, address, "sendto")
@@ -466,7 +471,10 @@ class Socket(kernel_socket):
             packed = addresses.parse(self.engine, address, "sendmsg") if address is not None else None
             if packed is not None and self.engine.is_kernels(packed[0]) and self._become_kernels(known):
                 return super().sendmsg(buffers, ancdata, flags, address)
-            return known.datagrams.send(self, super(), list(buffers), flags, packed, ancdata)
+            return known.datagrams.send(self, super(), list(buffers), flags, packed, check_ancillary(ancdata))
+        if address is not None:
+            addresses.parse(self.engine, address, "sendmsg")  # Linux does not mind it otherwise
+        ancdata = check_ancillary(ancdata)
         self._check_writable(known)
         # Control messages would reach the engine as such: a descriptor, say, which TCP cannot carry.
         if any(level == SOL_SOCKET and kind == _socket.SCM_RIGHTS for level, kind, _ in ancdata):
