@@ -5,6 +5,7 @@
 """
 
 import importlib
+import json
 import os
 import warnings
 
@@ -33,15 +34,22 @@ def patch_all(stack=None, **options):
     Raises:
         StackError: no engine can be started.
     """
+    if _patch is None:
+        _install(*_join(stack, options))
+
+
+def patch_inline(argv):
+    """For the runner: patch for a stack in this process, which must not have begun; *argv*: its arguments, as JSON."""
+    _install(*importlib.import_module("pystack.inline").run(json.loads(argv)))
+
+
+def _install(engine, leave):
     global _patch
-    if _patch is not None:
-        return
-    engine, leave = _join(stack, options)
     from monkey.patch import Patch
 
     _patch = Patch(engine, leave)
     for message in _patch.install():
-        warnings.warn(message, MonkeyPatchWarning, stacklevel=2)
+        warnings.warn(message, MonkeyPatchWarning, stacklevel=3)
 
 
 def unpatch_all():

@@ -5,6 +5,7 @@ import errno
 import struct
 from operator import index
 
+from monkey.client import kernel_socket as _kernel
 from monkey.client import refusal
 from pystack.sockets import protocol
 
@@ -18,7 +19,7 @@ _PKTINFO = struct.Struct("=i4s4s")
 
 
 class Datagrams:
-    """What a process keeps for one socket. *sock* is the `Socket`, *kernel* its ``super()``."""
+    """What a process keeps for one socket. *sock* is the `Socket`."""
 
     __slots__ = ("_headers", "connected")
 
@@ -28,39 +29,39 @@ class Datagrams:
 
     # -- receiving ----------------------------------------------------------------------------------------------------
 
-    def receive(self, sock, kernel, size, flags):
+    def receive(self, sock, size, flags):
         """As recvfrom."""
         if size < 0:
             raise ValueError("negative buffersize in recv")
-        data, _, _, sender = self.receive_message(sock, kernel, size, 0, flags)
+        data, _, _, sender = self.receive_message(sock, size, 0, flags)
         return data, sender
 
-    def receive_into(self, sock, kernel, buffer, size, flags):
+    def receive_into(self, sock, buffer, size, flags):
         """As recvfrom_into."""
         view = memoryview(buffer).cast("B")
         if size < 0:
             raise ValueError("negative buffersize in recv_into")
         if size > len(view):
             raise ValueError("buffer too small for requested bytes")
-        got, _, _, sender = self.receive_message_into(sock, kernel, [view[:size] if size else view], 0, flags)
+        got, _, _, sender = self.receive_message_into(sock, [view[:size] if size else view], 0, flags)
         return got, sender
 
-    def receive_message(self, sock, kernel, size, room, flags):
+    def receive_message(self, sock, size, room, flags):
         """As recvmsg."""
         if size < 0:
             raise ValueError("negative buffer size in recvmsg()")
         _check_room(room)
-        message, _, flags, _ = kernel.recvmsg(size + _SIZE, 0, flags)
+        message, _, flags, _ = _kernel.recvmsg(sock, size + _SIZE, 0, flags)
         ancillary, sender, ended = self._header(message, room)
         if ended:
             self._end(sock)
         return message[_SIZE:], ancillary, _flags(flags), sender
 
-    def receive_message_into(self, sock, kernel, buffers, room, flags):
+    def receive_message_into(self, sock, buffers, room, flags):
         """As recvmsg_into."""
         _check_room(room)
         header = bytearray(_SIZE)
-        got, _, flags, _ = kernel.recvmsg_into([header, *buffers], 0, flags)
+        got, _, flags, _ = _kernel.recvmsg_into(sock, [header, *buffers], 0, flags)
         ancillary, sender, ended = self._header(header if got else b"", room)
         if ended:
             self._end(sock)
@@ -87,20 +88,20 @@ class Datagrams:
         """The pair has ended: by shutdown, or because the engine has gone."""
         sock.engine.status(sock._known().inode, False)  # raises if it has
 
-    def take_error(self, kernel):
+    def take_error(self, sock):
         """The errno at the head of what waits, which is taken; or 0."""
         try:
-            message = kernel.recv(_SIZE, _socket.MSG_PEEK | _socket.MSG_DONTWAIT)
+            message = _kernel.recv(sock, _SIZE, _socket.MSG_PEEK | _socket.MSG_DONTWAIT)
         except OSError:
             return 0
         number = _HEADER.unpack_from(message)[5] if len(message) >= _SIZE else 0
         if number:
-            kernel.recv(_SIZE, _socket.MSG_DONTWAIT)
+            _kernel.recv(sock, _SIZE, _socket.MSG_DONTWAIT)
         return number
 
     # -- sending ------------------------------------------------------------------------------------------------------
 
-    def send(self, sock, kernel, buffers, flags, packed=None, ancillary=()):
+    def send(self, sock, buffers, flags, packed=None, ancillary=()):
         """Send one datagram; returns its size. *packed*: ``(address, port)``, or None: to the peer."""
         header = self._headers.get(packed)
         if header is None:
@@ -111,11 +112,11 @@ class Datagrams:
         if size > protocol.MAX_DATAGRAM:
             raise refusal(errno.EMSGSIZE)
         if self.connected:
-            number = self.take_error(kernel)  # as Linux: of an earlier one
+            number = self.take_error(sock)  # as Linux: of an earlier one
             if number:
                 raise refusal(number)
         try:
-            return kernel.sendmsg([header, *buffers], (), flags) - _SIZE
+            return _kernel.sendmsg(sock, [header, *buffers], (), flags) - _SIZE
         except BrokenPipeError:
             self._end(sock)
             raise

@@ -9,9 +9,8 @@ from monkey.names import Names
 from monkey.resolver import from_system
 from monkey.socket import Socket
 
-_CLASSES = ("socket", "SocketType")
-# Modules that make subclasses of `_socket.socket` or copy its functions, and how: theirs are replaced in place.
-_SUBCLASSES = (("socket", "socket"), ("gevent._socket3", "_wrefsocket"))
+_RESOLVER = ("getaddrinfo", "getnameinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr")
+_NAMES = ("if_nameindex", "if_nametoindex", "if_indextoname")
 
 
 class Patch:
@@ -25,8 +24,7 @@ class Patch:
     def __init__(self, engine, leave):
         self._engine = engine
         self._leave = leave
-        self._originals = {}  # name in `_socket` -> what was there
-        self._bases = []  # (class, its bases)
+        self._undo = []  # (function, arguments), latest last
 
     def install(self):
         """Patch. Returns messages about what came too late."""
@@ -35,58 +33,54 @@ class Patch:
         Socket.engine = engine
         engine.resolver = _resolver(engine)
         names = Names(engine)
-        new = dict.fromkeys(_CLASSES, Socket)
-        for name in ("getaddrinfo", "getnameinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr"):
-            new[name] = getattr(engine.resolver, name)
-        for name in ("if_nameindex", "if_nametoindex", "if_indextoname"):
-            new[name] = getattr(names, name)
-        new["close"] = engine.close
-        late = list(self._late())
+        new = {"socket": Socket, "SocketType": Socket, "close": engine.close}
+        new.update({name: getattr(engine.resolver, name) for name in _RESOLVER})
+        new.update({name: getattr(names, name) for name in _NAMES})
+        old = {name: getattr(_socket, name) for name in new}
         for name, value in new.items():
-            self._originals[name] = getattr(_socket, name)
-            setattr(_socket, name, value)
-        self._replace_copies({id(old): new[name] for name, old in self._originals.items()})
-        for module, name in _SUBCLASSES:
-            kind = getattr(sys.modules.get(module), name, None)
-            if kind is not None and Socket not in kind.__mro__:
-                self._bases.append((kind, kind.__bases__))
-                kind.__bases__ = tuple(Socket if base is Socket.kernel_class else base for base in kind.__bases__)
+            self._set(_socket, name, value)
+        late = [f"{name} is imported already, and its sockets are the kernel's" for name in substitutes.too_late()]
+        if "socket" in sys.modules:
+            # Not the class itself: what else uses it, such as the class in `socket`, is replaced below.
+            self._replace({id(old[name]): new[name] for name in (*_RESOLVER, *_NAMES, "close", "SocketType")})
+            for kind in Socket.kernel_class.__subclasses__():
+                if kind is not Socket:
+                    self._graft(kind)
+            late += _kernel_sockets()
         substitutes.install()
         return late
 
     def remove(self):
         """Undo `install`."""
         substitutes.uninstall()
-        for kind, bases in self._bases:
-            kind.__bases__ = bases
-        self._replace_copies({id(getattr(_socket, name)): old for name, old in self._originals.items()})
-        for name, old in self._originals.items():
-            setattr(_socket, name, old)
+        while self._undo:
+            function, arguments = self._undo.pop()
+            function(*arguments)
         atexit.unregister(self._at_exit)
         self._leave()
 
-    def _replace_copies(self, by_identity):
-        """In `socket`, which has taken `_socket`'s names for its own."""
-        for name in ("socket", "gevent._socket3", "gevent._socketcommon"):
-            module = sys.modules.get(name)
-            for key, value in list(vars(module).items()) if module is not None else ():
-                replacement = by_identity.get(id(value))
-                if replacement is not None and key in self._originals:
-                    setattr(module, key, replacement)
+    def _set(self, owner, name, value):
+        self._undo.append((setattr, (owner, name, getattr(owner, name))))
+        setattr(owner, name, value)
 
-    def _late(self):
-        """Say what has copies of what is about to be replaced."""
-        if "socket" not in sys.modules:
-            return
-        originals = {id(getattr(_socket, name)): name for name in ("gethostbyname", "gethostbyaddr", "getnameinfo")}
-        for module_name, module in sorted(sys.modules.items()):
-            if module_name in ("socket", "_socket") or module_name.startswith("gevent."):
-                continue
-            for key, value in list(getattr(module, "__dict__", {}).items()):
-                if id(value) in originals:
-                    yield f"{module_name}.{key} was imported before pystack's patch: it asks the kernel's resolver"
-        for name in substitutes.too_late():
-            yield f"{name} was imported before pystack's patch: its sockets are the kernel's"
+    def _replace(self, by_identity):
+        """In every module that has copies: ``{id of the old one: the new one}``."""
+        for module in list(sys.modules.values()):
+            if module is not None and module is not _socket and not module.__name__.startswith("monkey"):
+                for key, value in list(getattr(module, "__dict__", {}).items()):
+                    replacement = by_identity.get(id(value))
+                    if replacement is not None:
+                        self._set(module, key, replacement)
+
+    def _graft(self, kind):
+        """Have a class that exists already, and its instances, do as `Socket` does.
+
+        Its bases cannot be exchanged before Python 3.12: the kernel's class is not of the garbage collector's there.
+        """
+        for name, value in vars(Socket).items():
+            if name not in vars(kind) and name not in ("__slots__", "__module__", "__doc__"):
+                setattr(kind, name, value)
+                self._undo.append((delattr, (kind, name)))
 
     def _at_exit(self):
         try:
@@ -94,6 +88,15 @@ class Patch:
             self._leave()
         except (OSError, KeyboardInterrupt):
             pass  # the engine has gone, or the user will not wait
+
+
+def _kernel_sockets():
+    """A line for each network socket of the kernel's that is open already."""
+    import gc
+
+    families = (_socket.AF_INET, _socket.AF_INET6)
+    found = [each for each in gc.get_objects() if isinstance(each, Socket.kernel_class) and each.fileno() >= 0]
+    return [f"{each!r} was made already, and stays the kernel's" for each in found if each.family in families]
 
 
 def _resolver(engine):

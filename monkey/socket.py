@@ -22,7 +22,8 @@ from _socket import (
 )
 
 from monkey import addresses
-from monkey.client import kernel_socket, refusal
+from monkey.client import kernel_socket as _kernel
+from monkey.client import refusal
 from monkey.datagrams import Datagrams, check_ancillary
 from pystack.sockets import protocol
 
@@ -62,15 +63,16 @@ class Known:
         self.options = []
 
 
-class Socket(kernel_socket):
+class Socket(_kernel):
     """In the place of `_socket.socket`.
 
-    It has no attributes of its own, so that it can be put under classes that exist already: what is known of a
-    descriptor is in `known`, and may at any time be asked for again, by the inode.
+    Instances have no attributes of their own: what is known of a descriptor is in `known`, and may at any time be asked
+    for again, by the inode. Nor do the methods use ``super()``: they serve any class made of the kernel's, so that
+    `patch` can put them into one that exists already.
     """
 
     __slots__ = ()
-    kernel_class = kernel_socket
+    kernel_class = _kernel
     engine = None  # an `Engine`: of the class, for all its sockets
 
     def __init__(self, family=-1, type=-1, proto=-1, fileno=None):
@@ -81,14 +83,14 @@ class Socket(kernel_socket):
         type = SOCK_STREAM if type == -1 else type
         proto = 0 if proto == -1 else proto
         if family not in (AF_INET, AF_INET6):
-            super().__init__(family, type, proto)
+            _kernel.__init__(self, family, type, proto)
             self.engine.known.pop(self.fileno(), None)
             return
         kind = type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)
         _check_kind(family, kind, proto)
         inode, fd = self.engine.open_pair(family, kind, proto, type & SOCK_NONBLOCK)
         try:
-            super().__init__(family, type & ~SOCK_CLOEXEC, proto, fd)
+            _kernel.__init__(self, family, type & ~SOCK_CLOEXEC, proto, fd)
         except BaseException:
             os.close(fd)
             raise
@@ -96,14 +98,14 @@ class Socket(kernel_socket):
 
     def _adopt(self, family, type, proto, fileno):
         """Take a descriptor that is there already: by accept, dup, detach, fork, exec, or from elsewhere."""
-        super().__init__(family, type, proto, fileno)
+        _kernel.__init__(self, family, type, proto, fileno)
         fd = self.fileno()
         accepted = self.engine.accepted.pop(fd, None)
         self.engine.known.pop(fd, None)
         if accepted is not None:
             self.engine.known[fd] = accepted
             return
-        if family not in (-1, AF_INET, AF_INET6) or super().getsockopt(SOL_SOCKET, _SO_DOMAIN) != AF_UNIX:
+        if family not in (-1, AF_INET, AF_INET6) or _kernel.getsockopt(self, SOL_SOCKET, _SO_DOMAIN) != AF_UNIX:
             return
         found = self.engine.identify(fd)
         if found is None:
@@ -111,7 +113,7 @@ class Socket(kernel_socket):
         inode, (family, kind, proto) = found
         if self.family != family or self.type != kind:
             blocking = self.gettimeout()
-            super().__init__(family, kind, proto if proto >= 0 else 0, fd)
+            _kernel.__init__(self, family, kind, proto if proto >= 0 else 0, fd)
             self.settimeout(blocking)
         self.engine.known[fd] = Known(inode, None, Datagrams() if kind == SOCK_DGRAM else None)
 
@@ -141,17 +143,17 @@ class Socket(kernel_socket):
 
     def close(self):
         self.engine.known.pop(self.fileno(), None)
-        super().close()
+        _kernel.close(self)
 
     # -- names --------------------------------------------------------------------------------------------------------
 
     def bind(self, address):
         known = self._known()
         if known is None:
-            return super().bind(address)
+            return _kernel.bind(self, address)
         packed = addresses.parse(self.engine, address, "bind")
         if self.engine.is_kernels(packed[0]) and self._become_kernels(known):
-            return super().bind(address)
+            return _kernel.bind(self, address)
         body = protocol.pack_endpoint(*packed) + protocol.INTS.pack(_user(), 0, 0)
         self.engine.call(protocol.BIND, known.inode, body)
         return None
@@ -159,13 +161,13 @@ class Socket(kernel_socket):
     def getsockname(self):
         known = self._known()
         if known is None:
-            return super().getsockname()
+            return _kernel.getsockname(self)
         return addresses.text(self.engine.call(protocol.LOCAL, known.inode))
 
     def getpeername(self):
         known = self._known()
         if known is None:
-            return super().getpeername()
+            return _kernel.getpeername(self)
         return addresses.text(self.engine.call(protocol.PEER, known.inode))
 
     # -- connecting ---------------------------------------------------------------------------------------------------
@@ -173,10 +175,10 @@ class Socket(kernel_socket):
     def connect(self, address):
         known = self._known()
         if known is None:
-            return super().connect(address)
+            return _kernel.connect(self, address)
         packed = addresses.parse(self.engine, address, "connect")
         if self.engine.is_kernels(packed[0]) and self._become_kernels(known):
-            return super().connect(address)
+            return _kernel.connect(self, address)
         number = self._connect(known, packed)
         if number == errno.EINPROGRESS and self.gettimeout() != 0:
             if not self._wait_connected():
@@ -189,10 +191,10 @@ class Socket(kernel_socket):
     def connect_ex(self, address):
         known = self._known()
         if known is None:
-            return super().connect_ex(address)
+            return _kernel.connect_ex(self, address)
         packed = addresses.parse(self.engine, address, "connect_ex")
         if self.engine.is_kernels(packed[0]) and self._become_kernels(known):
-            return super().connect_ex(address)
+            return _kernel.connect_ex(self, address)
         try:
             number = self._connect(known, packed)
             if number == errno.EINPROGRESS and self.gettimeout() != 0:
@@ -229,10 +231,10 @@ class Socket(kernel_socket):
 
         A pair is writable while no more than a quarter of its buffer is in use (unix_writable).
         """
-        size = super().getsockopt(SOL_SOCKET, _socket.SO_SNDBUF) // 4 + 1
+        size = _kernel.getsockopt(self, SOL_SOCKET, _socket.SO_SNDBUF) // 4 + 1
         if size > len(self.engine.plug):
             self.engine.plug = bytes(size)
-        return super().send(memoryview(self.engine.plug)[:size], _socket.MSG_DONTWAIT)
+        return _kernel.send(self, memoryview(self.engine.plug)[:size], _socket.MSG_DONTWAIT)
 
     def _wait_connected(self):
         """Wait as long as the socket's timeout says; False if it is over."""
@@ -263,7 +265,7 @@ class Socket(kernel_socket):
         if addresses.text(self.engine.call(protocol.LOCAL, known.inode)) != ("0.0.0.0", 0):
             return False
         fd = self.fileno()
-        other = kernel_socket(self.family, self.type, self.proto)
+        other = _kernel(self.family, self.type, self.proto)
         try:
             for arguments in known.options:
                 other.setsockopt(*arguments)
@@ -279,7 +281,7 @@ class Socket(kernel_socket):
     def listen(self, backlog=128):
         known = self._known()
         if known is None:
-            return super().listen(backlog)
+            return _kernel.listen(self, backlog)
         if not -0x80000000 <= backlog <= 0x7FFFFFFF:
             raise OverflowError("signed integer is greater than maximum")
         self.engine.call(protocol.LISTEN, known.inode, protocol.INTS.pack(max(backlog, 0), 0, 0))
@@ -289,13 +291,13 @@ class Socket(kernel_socket):
     def _accept(self):
         known = self._known()
         if known is None:
-            return super()._accept()
+            return _kernel._accept(self)
         if known.state != protocol.LISTENING and self._state(known) != protocol.LISTENING:
             raise refusal(errno.EOPNOTSUPP if known.datagrams is not None else errno.EINVAL)
         size = protocol.ACCEPTED.size
         while True:
             # First only look, which finds out whether there is room for a descriptor: what is taken without it is lost.
-            record, ancillary, _, _ = super().recvmsg(size, _FD, _socket.MSG_PEEK | _CLOEXEC)
+            record, ancillary, _, _ = _kernel.recvmsg(self, size, _FD, _socket.MSG_PEEK | _CLOEXEC)
             if not record:
                 self._raise_pending(known)
                 raise refusal(errno.EINVAL)  # it has been shut down
@@ -304,7 +306,7 @@ class Socket(kernel_socket):
                 raise refusal(errno.EMFILE)
             os.close(peeked)
             try:
-                record, ancillary, _flags, _ = super().recvmsg(size, _FD, _socket.MSG_DONTWAIT | _CLOEXEC)
+                record, ancillary, _flags, _ = _kernel.recvmsg(self, size, _FD, _socket.MSG_DONTWAIT | _CLOEXEC)
             except BlockingIOError:
                 continue  # another thread or process was faster
             fd = _descriptor(ancillary)
@@ -331,12 +333,12 @@ class Socket(kernel_socket):
     def recv(self, bufsize, flags=0):
         known = self._known()
         if known is None:
-            return super().recv(bufsize, flags)
+            return _kernel.recv(self, bufsize, flags)
         if known.datagrams is not None:
-            return known.datagrams.receive(self, super(), bufsize, flags)[0]
+            return known.datagrams.receive(self, bufsize, flags)[0]
         if known.state != protocol.CONNECTED:
             self._check_readable(known)
-        data = super().recv(bufsize, flags)
+        data = _kernel.recv(self, bufsize, flags)
         if not data and bufsize:
             self._end(known)
         return data
@@ -344,12 +346,12 @@ class Socket(kernel_socket):
     def recv_into(self, buffer, nbytes=0, flags=0):
         known = self._known()
         if known is None:
-            return super().recv_into(buffer, nbytes, flags)
+            return _kernel.recv_into(self, buffer, nbytes, flags)
         if known.datagrams is not None:
-            return known.datagrams.receive_into(self, super(), buffer, nbytes, flags)[0]
+            return known.datagrams.receive_into(self, buffer, nbytes, flags)[0]
         if known.state != protocol.CONNECTED:
             self._check_readable(known)
-        size = super().recv_into(buffer, nbytes, flags)
+        size = _kernel.recv_into(self, buffer, nbytes, flags)
         if not size and memoryview(buffer).nbytes:
             self._end(known)
         return size
@@ -357,27 +359,27 @@ class Socket(kernel_socket):
     def recvfrom(self, bufsize, flags=0):
         known = self._known()
         if known is None:
-            return super().recvfrom(bufsize, flags)
+            return _kernel.recvfrom(self, bufsize, flags)
         if known.datagrams is not None:
-            return known.datagrams.receive(self, super(), bufsize, flags)
+            return known.datagrams.receive(self, bufsize, flags)
         return self.recv(bufsize, flags), None
 
     def recvfrom_into(self, buffer, nbytes=0, flags=0):
         known = self._known()
         if known is None:
-            return super().recvfrom_into(buffer, nbytes, flags)
+            return _kernel.recvfrom_into(self, buffer, nbytes, flags)
         if known.datagrams is not None:
-            return known.datagrams.receive_into(self, super(), buffer, nbytes, flags)
+            return known.datagrams.receive_into(self, buffer, nbytes, flags)
         return self.recv_into(buffer, nbytes, flags), None
 
     def recvmsg(self, bufsize, ancbufsize=0, flags=0):
         known = self._known()
         if known is None:
-            return super().recvmsg(bufsize, ancbufsize, flags)
+            return _kernel.recvmsg(self, bufsize, ancbufsize, flags)
         if known.datagrams is not None:
-            return known.datagrams.receive_message(self, super(), bufsize, ancbufsize, flags)
+            return known.datagrams.receive_message(self, bufsize, ancbufsize, flags)
         self._check_readable(known)
-        data, ancillary, flags, _ = super().recvmsg(bufsize, ancbufsize, flags)
+        data, ancillary, flags, _ = _kernel.recvmsg(self, bufsize, ancbufsize, flags)
         if not data and bufsize:
             self._end(known)
         return data, ancillary, flags, None
@@ -385,12 +387,12 @@ class Socket(kernel_socket):
     def recvmsg_into(self, buffers, ancbufsize=0, flags=0):
         known = self._known()
         if known is None:
-            return super().recvmsg_into(buffers, ancbufsize, flags)
+            return _kernel.recvmsg_into(self, buffers, ancbufsize, flags)
         if known.datagrams is not None:
-            return known.datagrams.receive_message_into(self, super(), list(buffers), ancbufsize, flags)
+            return known.datagrams.receive_message_into(self, list(buffers), ancbufsize, flags)
         self._check_readable(known)
         buffers = list(buffers)
-        size, ancillary, flags, _ = super().recvmsg_into(buffers, ancbufsize, flags)
+        size, ancillary, flags, _ = _kernel.recvmsg_into(self, buffers, ancbufsize, flags)
         if not size and any(memoryview(buffer).nbytes for buffer in buffers):
             self._end(known)
         return size, ancillary, flags, None
@@ -416,13 +418,13 @@ class Socket(kernel_socket):
     def send(self, data, flags=0):
         known = self._known()
         if known is None:
-            return super().send(data, flags)
+            return _kernel.send(self, data, flags)
         if known.datagrams is not None:
-            return known.datagrams.send(self, super(), [data], flags)
+            return known.datagrams.send(self, [data], flags)
         if known.state != protocol.CONNECTED:
             self._check_writable(known)
         try:
-            return super().send(data, flags)
+            return _kernel.send(self, data, flags)
         except (BrokenPipeError, ConnectionResetError):
             self._raise_pending(known)
             raise
@@ -430,14 +432,14 @@ class Socket(kernel_socket):
     def sendall(self, data, flags=0):
         known = self._known()
         if known is None:
-            return super().sendall(data, flags)
+            return _kernel.sendall(self, data, flags)
         if known.datagrams is not None:
-            known.datagrams.send(self, super(), [data], flags)
+            known.datagrams.send(self, [data], flags)
             return None
         if known.state != protocol.CONNECTED:
             self._check_writable(known)
         try:
-            return super().sendall(data, flags)
+            return _kernel.sendall(self, data, flags)
         except (BrokenPipeError, ConnectionResetError):
             self._raise_pending(known)
             raise
@@ -445,7 +447,7 @@ class Socket(kernel_socket):
     def sendto(self, data, *arguments):
         known = self._known()
         if known is None:
-            return super().sendto(data, *arguments)
+            return _kernel.sendto(self, data, *arguments)
         if not 1 <= len(arguments) <= 2:
             raise TypeError(f"sendto() takes 2 or 3 arguments ({1 + len(arguments)} given)")
         flags, address = (0, arguments[0]) if len(arguments) == 1 else arguments
@@ -458,20 +460,20 @@ class Socket(kernel_socket):
         if known.datagrams is not None:
             packed = addresses.parse(self.engine, address, "sendto")
             if self.engine.is_kernels(packed[0]) and self._become_kernels(known):
-                return super().sendto(data, flags, address)
-            return known.datagrams.send(self, super(), [view], flags, packed)
+                return _kernel.sendto(self, data, flags, address)
+            return known.datagrams.send(self, [view], flags, packed)
         addresses.parse(self.engine, address, "sendto")
         return self.send(data, flags)  # Linux: a stream does not mind the address
 
     def sendmsg(self, buffers, ancdata=(), flags=0, address=None):
         known = self._known()
         if known is None:
-            return super().sendmsg(buffers, ancdata, flags, *(() if address is None else (address,)))
+            return _kernel.sendmsg(self, buffers, ancdata, flags, *(() if address is None else (address,)))
         if known.datagrams is not None:
             packed = addresses.parse(self.engine, address, "sendmsg") if address is not None else None
             if packed is not None and self.engine.is_kernels(packed[0]) and self._become_kernels(known):
-                return super().sendmsg(buffers, ancdata, flags, address)
-            return known.datagrams.send(self, super(), list(buffers), flags, packed, check_ancillary(ancdata))
+                return _kernel.sendmsg(self, buffers, ancdata, flags, address)
+            return known.datagrams.send(self, list(buffers), flags, packed, check_ancillary(ancdata))
         if address is not None:
             addresses.parse(self.engine, address, "sendmsg")  # Linux does not mind it otherwise
         ancdata = check_ancillary(ancdata)
@@ -480,7 +482,7 @@ class Socket(kernel_socket):
         if any(level == SOL_SOCKET and kind == _socket.SCM_RIGHTS for level, kind, _ in ancdata):
             raise refusal(errno.EINVAL)
         try:
-            return super().sendmsg(buffers, (), flags)
+            return _kernel.sendmsg(self, buffers, (), flags)
         except (BrokenPipeError, ConnectionResetError):
             self._raise_pending(known)
             raise
@@ -488,19 +490,19 @@ class Socket(kernel_socket):
     def shutdown(self, how):
         known = self._known()
         if known is None:
-            return super().shutdown(how)
+            return _kernel.shutdown(self, how)
         state = self._state(known)
         if state == protocol.FRESH or state == protocol.OVER:
             number = self._pending(known) if state == protocol.FRESH else 0
             raise refusal(number or errno.ENOTCONN)
-        return super().shutdown(how)
+        return _kernel.shutdown(self, how)
 
     # -- options ------------------------------------------------------------------------------------------------------
 
     def getsockopt(self, level, name, buflen=0):
         known = self._known()
         if known is None or (level == SOL_SOCKET and name in _NATIVE):
-            return super().getsockopt(level, name, *((buflen,) if buflen else ()))
+            return _kernel.getsockopt(self, level, name, *((buflen,) if buflen else ()))
         if buflen < 0 or buflen > protocol.MAX_OPTION:
             raise OSError("getsockopt buflen out of range")
         value = self._own_option(known, level, name)
@@ -520,7 +522,7 @@ class Socket(kernel_socket):
         if name == _socket.SO_ERROR:
             number = self._pending(known)
             if known.datagrams is not None:
-                number = number or known.datagrams.take_error(super())
+                number = number or known.datagrams.take_error(self)
             return number
         if name == _SO_DOMAIN:
             return int(self.family)
@@ -534,7 +536,7 @@ class Socket(kernel_socket):
         known = self._known()
         arguments = (level, name, value) if optlen is None else (level, name, value, optlen)
         if known is None or (level == SOL_SOCKET and name in _NATIVE):
-            return super().setsockopt(*arguments)
+            return _kernel.setsockopt(self, *arguments)
         if value is None:
             data = b""
         elif isinstance(value, int):
@@ -547,6 +549,8 @@ class Socket(kernel_socket):
             raise refusal(errno.EINVAL)
         self.engine.call(protocol.SET_OPTION, known.inode, protocol.INTS.pack(level, name, 0) + data)
         known.options.append(arguments)
+        if level == SOL_SOCKET and name == _socket.SO_SNDBUF and known.datagrams is None:
+            _kernel.setsockopt(self, *arguments)  # what waits in the pair is in the send buffer, too
         return None
 
 

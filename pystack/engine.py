@@ -25,6 +25,7 @@ from pystack.errors import DeviceError, StackError
 from pystack.gateway.gateway import Gateway
 from pystack.runtime import stats
 from pystack.runtime.clock import MonotonicClock
+from pystack.sockets import kernel
 from pystack.stack import Interface, Stack
 from pystack.sysctl import apply
 
@@ -44,7 +45,7 @@ class Engine:
     Attributes:
         notes: lines for the user about what was chosen in the place of something else.
         nameservers: addresses, as text, that the link brings with it.
-        network: the host's and the stack's address in CIDR form, as text, if there is a link.
+        path: where processes join.
     """
 
     def __init__(self, options):
@@ -53,10 +54,13 @@ class Engine:
         self.nameservers = ()
         self.stack = None
         self.gateway = None
+        self.service = None
+        self.path = None
+        self._folder = None
         self._masquerade = None
 
     def start(self):
-        """Bring the stack up. Raises StackError; then nothing is left behind."""
+        """Bring the stack up, and let processes join. Raises StackError, OSError; then nothing is left behind."""
         options = self.options
         try:
             if options.link == "none":
@@ -65,22 +69,49 @@ class Engine:
                 self._start_user()
             else:
                 self._start_tap_or_user()
+            self.service = self.stack.service()
+            self._folder = tempfile.mkdtemp(prefix="pystack-")
+            self.path = os.path.join(self._folder, "engine")
+            self.service.listen(self.path)
         except BaseException:
             self.close()
             raise
         return self
 
-    def close(self):
-        """Undo `start`."""
+    def close(self, before_last=lambda: None):
+        """Undo `start`; print the counters if that was asked for. *before_last* is called when only the processes'
+        channels are left."""
+        text = self._summary() if self.options.stats and self.stack is not None else None
         if self._masquerade is not None:
             self._masquerade.close()
         if self.gateway is not None:
             self.gateway.close()
         if self.stack is not None:
             self.stack.close()
+        if text is not None:
+            sys.stderr.write(text + "\n")
+            sys.stderr.flush()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        before_last()
+        if self.service is not None:
+            self.service.close()
 
-    @property
-    def drained(self):
+    def drain(self, end):
+        """Return when all that was written has been delivered, at the latest at *end* (`MonotonicClock`'s)."""
+        half_closed_end = None
+        while self.stack.failure is None:
+            now = MonotonicClock.now()
+            done, half_closed = self._drained()
+            if not half_closed:
+                half_closed_end = None
+            elif half_closed_end is None:
+                half_closed_end = now + _FIN_WAIT_2
+            if done or now >= end or (half_closed_end is not None and now >= half_closed_end):
+                return
+            gevent.sleep(_POLL)
+
+    def _drained(self):
         """Whether nothing waits to be delivered; and whether only peers that do not end their side are waited for."""
         states = {state for _, _, state in self.stack.connections()} - _DONE
         idle = (self.gateway is None or self.gateway.idle) and not self._resolving()
@@ -89,8 +120,7 @@ class Engine:
     def _resolving(self):
         return any(state == "INCOMPLETE" for *_, state in self.stack.neighbors())
 
-    def summary(self):
-        """The counters, as text."""
+    def _summary(self):
         parts = [stats.format(self.stack.counters())]
         if self.gateway is not None:
             counters = self.gateway.counters()
@@ -200,115 +230,82 @@ def _is_taken(error):
 class Process:
     """The life of an engine process. *ready* is a descriptor: what `launch` reads."""
 
-    def __init__(self, options, ready, life):
-        self._options = options
+    def __init__(self, options, ready):
         self._ready = ready
-        self._life = life
         self._engine = Engine(options)
-        self._service = None
-        self._folder = None
         self._changed = Event()
         self._leaving = None  # (when the patience ends, reply)
-        self._status = 0
+        self._terminated = False
 
-    def run(self):
-        """Returns the exit status."""
+    def run(self, life):
+        """Serve until nobody needs the engine any more; *life* is the first process's channel. Returns the exit
+        status."""
+        engine = self._engine
         try:
-            self._start()
+            engine.start()
         except (StackError, OSError, ValueError) as error:
             self._say("error", str(error) or type(error).__name__)
             return 1
         try:
+            engine.service.on_change = self._changed.set
+            engine.service.on_leave = self._on_leave
+            engine.service.add_life(life)
+            gevent.signal_handler(signal.SIGTERM, self._terminate)
+            self._tell()
+            os.chdir("/")
             self._serve()
-            self._drain()
+            if not self._terminated:
+                end = self._leaving[0] if self._leaving else MonotonicClock.now() + engine.options.linger
+                engine.drain(end)
         finally:
-            self._stop()
-        return self._status
+            engine.close(self._let_leave)
+        if engine.stack.failure is not None:
+            return 1
+        return 128 + signal.SIGTERM if self._terminated else 0
 
-    def _start(self):
-        engine = self._engine.start()
-        try:
-            self._folder = tempfile.mkdtemp(prefix="pystack-")
-            path = os.path.join(self._folder, "engine")
-            self._service = service = engine.stack.service()
-            service.on_change = self._changed.set
-            service.on_leave = self._on_leave
-            service.listen(path)
-            if self._life is not None:
-                service.add_life(self._life)
-        except BaseException:
-            self._stop()
-            raise
-        for note in engine.notes:
+    def _tell(self):
+        for note in self._engine.notes:
             self._say("note", note)
-        if engine.nameservers:
-            self._say("dns", " ".join(engine.nameservers))
-        self._say("ready", path)
+        if self._engine.nameservers:
+            self._say("dns", " ".join(self._engine.nameservers))
+        self._say("ready", self._engine.path)
         os.close(self._ready)
-        gevent.signal_handler(signal.SIGTERM, self._terminate)
-        os.chdir("/")
 
     def _say(self, kind, text):
         os.write(self._ready, f"{kind} {text}\n".encode())
 
     def _terminate(self):
-        self._status = 128 + signal.SIGTERM
+        self._terminated = True
         self._changed.set()
 
-    def _on_leave(self, life, seconds, reply):
-        if self._service.lives > 1:
+    def _on_leave(self, seconds, reply):
+        if self._engine.service.lives > 1:
             reply(0)
         else:
             self._leaving = MonotonicClock.now() + seconds, reply
             self._changed.set()
 
+    def _let_leave(self):
+        if self._leaving is not None:
+            self._leaving[1](0)
+
     @property
     def _over(self):
         """Whether nobody will ask for anything any more."""
-        service = self._service
+        service = self._engine.service
         nobody = service.lives == 0 or (service.lives == 1 and self._leaving is not None)
-        return self._status or self._engine.stack.failure is not None or (nobody and not service.open_ends)
+        return self._terminated or self._engine.stack.failure is not None or (nobody and not service.open_ends)
 
     def _serve(self):
         while not self._over:
             self._changed.clear()
-            if self._leaving is not None:
-                # The process has closed its sockets, but something that is no process of ours may have one, too.
-                left = self._leaving[0] - MonotonicClock.now()
-                if left <= 0 or not self._changed.wait(left):
-                    return
-            else:
+            if self._leaving is None:
                 self._changed.wait()
-
-    def _drain(self):
-        end = self._leaving[0] if self._leaving is not None else MonotonicClock.now() + self._options.linger
-        half_closed_end = None
-        while not self._status and self._engine.stack.failure is None:
-            now = MonotonicClock.now()
-            done, half_closed = self._engine.drained
-            if half_closed and half_closed_end is None:
-                half_closed_end = now + _FIN_WAIT_2
-            elif not half_closed:
-                half_closed_end = None
-            if done or now >= end or (half_closed_end is not None and now >= half_closed_end):
+                continue
+            # The process has closed its sockets, but something that is no process of ours may have one, too.
+            left = self._leaving[0] - MonotonicClock.now()
+            if left <= 0 or not self._changed.wait(left):
                 return
-            gevent.sleep(_POLL)
-
-    def _stop(self):
-        engine = self._engine
-        if engine.stack is not None and engine.stack.failure is not None:
-            self._status = 1
-        text = engine.summary() if self._options.stats and engine.stack is not None and not self._status else None
-        engine.close()
-        if text is not None:
-            sys.stderr.write(text + "\n")
-            sys.stderr.flush()
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-        if self._leaving is not None:
-            self._leaving[1](0)
-        if self._service is not None:
-            self._service.close()
 
 
 def main(argv, ready, life):
@@ -317,21 +314,17 @@ def main(argv, ready, life):
     Args:
         argv: the runner's.
         ready: a descriptor for lines: "error WHY", or "note TEXT" and "dns ADDRESSES" and at last "ready PATH".
-        life: the engine's end of the first control channel, a descriptor, or None.
+        life: the engine's end of the first control channel, a descriptor.
     """
-    from pystack.sockets import kernel
-
     options = options_module.parse(argv, os.environ)
     level = logging.INFO if options.verbose else logging.WARNING
     logging.basicConfig(level=level, format="pystack: %(message)s", stream=sys.stderr)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     _raise_descriptor_limit()
-    sock = None
-    if life is not None:
-        sock = kernel.socket(fileno=life)
-        sock.setblocking(False)
-    return Process(options, ready, sock).run()
+    sock = kernel.socket(fileno=life)
+    sock.setblocking(False)
+    return Process(options, ready).run(sock)
 
 
 def _raise_descriptor_limit():

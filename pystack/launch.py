@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 from pystack.errors import StackError
+from pystack.options import parse
 from pystack.sockets import protocol
 
 ROOT = str(Path(__file__).resolve().parents[1])
@@ -81,12 +83,37 @@ def _read(read, life):
     raise StackError("the engine ended before it was ready")
 
 
-def environment(started, options):
+def start_for_library(settings):
+    """Start an engine for this process, with the runner's options by name: ``{"link": "user", "address": [...]}``.
+
+    Returns the variables by which this process and its children join, as `environment`. Raises StackError.
+    """
+    argv = []
+    for name, value in settings.items():
+        if isinstance(value, bool):
+            value = "on" if value else "off"
+            argv += [f"--{name}", value] if name == "offload" else [f"--{name}"] * (value == "on")
+        else:
+            for each in value if isinstance(value, (list, tuple)) else [value]:
+                argv += [f"--{name}", str(each)]
+    try:
+        asked = parse([*argv, "-c", "pass"], os.environ)
+    except SystemExit as refusal:
+        raise StackError(f"patch_all: {settings} cannot be understood") from refusal
+    started = start([*argv, "-c", "pass"])
+    for note in started.notes:
+        warnings.warn(f"pystack: {note}", RuntimeWarning, stacklevel=4)
+    joined = environment(started.path, started.nameservers, asked)
+    os.environ.update(joined)  # for children
+    return {**joined, protocol.LIFE: str(started.life)}
+
+
+def environment(path, nameservers, options):
     """The variables by which a program, and its children, join."""
     joined = {
-        protocol.CONTROL: started.path,
+        protocol.CONTROL: path,
         "PYSTACK_KERNEL": ",".join(options.kernel),
-        "PYSTACK_DNS": ",".join(options.dns or started.nameservers),
+        "PYSTACK_DNS": ",".join(options.dns or nameservers),
         "PYSTACK_LINGER": str(options.linger),
     }
     return {name: value for name, value in joined.items() if value}

@@ -4,6 +4,7 @@ It starts an engine and becomes ``python SCRIPT [ARGS...]``: arguments, tracebac
 python's own. The program's sockets are replaced by `monkey/site/sitecustomize.py`, before its first import.
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from pystack.errors import StackError
 from pystack.sockets import protocol
 
 SITE = str(Path(launch.ROOT) / "monkey" / "site")
+INLINE = "PYSTACK_INLINE"  # for the program's process alone: the runner's arguments, as JSON
 _PROGRAM = {options.SCRIPT: (), options.MODULE: ("-m",), options.CODE: ("-c",)}
 
 
@@ -22,6 +24,17 @@ def main(argv):
     """Become the program. Raises SystemExit if it cannot be."""
     asked = options.parse(argv, os.environ)
     _check_interpreter()
+    environ = dict(os.environ)
+    environ["PYTHONPATH"] = os.pathsep.join(filter(None, (SITE, os.environ.get("PYTHONPATH"))))
+    if asked.engine == "inline":
+        environ[INLINE] = json.dumps(argv)
+    else:
+        environ.update(_start_engine(argv, asked))
+    os.execve(sys.executable, command(asked), environ)
+
+
+def _start_engine(argv, asked):
+    """Returns the variables by which the program joins it."""
     try:
         started = launch.start(argv)
     except StackError as error:
@@ -29,10 +42,8 @@ def main(argv):
     for note in started.notes:
         sys.stderr.write(f"pystack.run: {note}\n")
     sys.stderr.flush()
-    environ = {**os.environ, **launch.environment(started, asked), protocol.LIFE: str(started.life)}
-    environ["PYTHONPATH"] = os.pathsep.join(filter(None, (SITE, os.environ.get("PYTHONPATH"))))
     os.set_inheritable(started.life, True)
-    os.execve(sys.executable, command(asked), environ)
+    return {**launch.environment(started.path, started.nameservers, asked), protocol.LIFE: str(started.life)}
 
 
 def command(asked):

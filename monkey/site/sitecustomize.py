@@ -17,11 +17,15 @@ def _join():
         import monkey.patch
     finally:
         sys.path.remove(_ROOT)
+    inline = os.environ.pop("PYSTACK_INLINE", None)
     try:
-        monkey.patch_all()
-    except OSError as error:
-        # The engine has gone, and what it was to carry must not go by the kernel unseen.
-        sys.stderr.write(f"pystack: cannot join the engine: {error}\n")
+        if inline is None:
+            monkey.patch_all()
+        else:
+            monkey.patch_inline(inline)
+    except Exception as error:
+        # What the engine was to carry must not go by the kernel unseen.
+        sys.stderr.write(f"pystack.run: {error}\n")
         os._exit(1)
 
 
@@ -36,6 +40,6 @@ def _make_way():
         sys.modules.setdefault("sitecustomize", ours)  # the import that is going on looks for it
 
 
-if "PYSTACK_CONTROL" in os.environ:
+if "PYSTACK_CONTROL" in os.environ or "PYSTACK_INLINE" in os.environ:
     _join()
 _make_way()

@@ -35,7 +35,7 @@ class Backlog:
     def add(self, event):
         """Take a `transport.Accepted`."""
         end = self._service.make_stream(event.socket)
-        end.accepted(event)
+        end.accepted(event, self._listener.values)
         self._waiting.append(end)
         self.offer()
 
@@ -68,6 +68,7 @@ class Backlog:
         try:
             if self._theirs is None:
                 ours, self._theirs = kernel.pair(SOCK_STREAM)
+                end.limit_pair(ours, self._theirs)
                 self._service.attach(end, ours, inode_of(self._theirs))
             self._send(end)
         except BlockingIOError:

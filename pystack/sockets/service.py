@@ -51,7 +51,7 @@ class Service:
         self.defaults = defaults
         self.way_of = way_of
         self.on_change = lambda: None
-        self.on_leave = None  # ``on_leave(life, seconds, reply)``; None: answer at once
+        self.on_leave = None  # ``on_leave(seconds, reply)``; None: answer at once
         self.poller = Poller(endpoints.flush)
         self._interfaces = interfaces
         self._ends = {}  # inode -> End, live or buried
@@ -215,7 +215,7 @@ class Service:
                 if self.on_leave is None:
                     reply(0)
                 else:
-                    self.on_leave(life, seconds, reply)
+                    self.on_leave(seconds, reply)
             else:
                 end = self._ends.get(inode)
                 if end is None:

@@ -5,7 +5,7 @@ import fcntl
 import struct
 from collections import deque
 from itertools import islice
-from socket import MSG_OOB, SHUT_RD, SHUT_WR, SO_OOBINLINE, SOL_SOCKET
+from socket import MSG_OOB, SHUT_RD, SHUT_WR, SO_OOBINLINE, SO_RCVBUF, SO_SNDBUF, SOL_SOCKET
 
 from pystack import transport
 from pystack.sockets import options, protocol
@@ -129,6 +129,16 @@ class StreamEnd(End):
         if (level, name) == (options.IPPROTO_TCP, 2) and 0 < options.read_int(value) < 88:  # TCP_MIN_MSS
             raise refusal(errno.EINVAL)
         super().set_option(level, name, value, reply)
+        if (level, name) == (SOL_SOCKET, SO_RCVBUF) and self.sock is not None:
+            self.limit_pair(self.sock)
+
+    def limit_pair(self, ours, theirs=None):
+        """What waits in the pair is in the receive buffer, too, or in the send buffer; the program limits that one
+        itself where it can."""
+        if "receive_buffer" in self.values:
+            ours.setsockopt(SOL_SOCKET, SO_SNDBUF, self.values["receive_buffer"] // 2)
+        if theirs is not None and "send_buffer" in self.values:
+            theirs.setsockopt(SOL_SOCKET, SO_SNDBUF, self.values["send_buffer"] // 2)
 
     def get_option(self, level, name, room, reply):
         connected = self._state in (protocol.CONNECTING, protocol.CONNECTED) and not self._finished
@@ -181,8 +191,9 @@ class StreamEnd(End):
         else:
             super().event(event)
 
-    def accepted(self, event):
-        """It is a new connection of a listener's, not given to any program yet."""
+    def accepted(self, event, values):
+        """It is a new connection of a listener's, with its options' *values*; no program has it yet."""
+        self.values.update(values)
         self.local, self.remote = event.local, event.remote
         self._state = protocol.CONNECTED
         self.unaccepted = True
