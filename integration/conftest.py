@@ -61,3 +61,30 @@ def descriptors():
         except FileNotFoundError:  # that of the listing itself
             continue
     return found
+
+
+FIGURES = pytest.StashKey()
+
+
+def pytest_configure(config):
+    config.stash[FIGURES] = []
+
+
+@pytest.fixture
+def figures(request):
+    """Rows for the summary of `pytest_terminal_summary`."""
+    return request.config.stash[FIGURES]
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """How much of CPython's own tests passes on the stack."""
+    rows = config.stash[FIGURES]
+    if not rows:
+        return
+    terminalreporter.section("CPython's own tests")
+    total = ("together", *map(sum, zip(*(row[1:] for row in rows), strict=True)))
+    for module, kernel, stack, skipped in [*rows, total]:
+        share = skipped / max(kernel, 1)
+        terminalreporter.line(
+            f"{module:36} {kernel:5} pass on the kernel, {stack:5} on pystack, {skipped:3} are skipped ({share:.1%})"
+        )

@@ -116,6 +116,7 @@ class Resolver:
     def getnameinfo(self, sockaddr, flags, /):
         flags = _c_int(flags)
         if not isinstance(sockaddr, tuple):
+            del sockaddr  # which the traceback would hold
             raise TypeError("getnameinfo() argument 1 must be a tuple")
         host, port, scope = _sockaddr_argument(sockaddr)
         sys.audit("socket.getnameinfo", sockaddr)

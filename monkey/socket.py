@@ -224,7 +224,8 @@ class Socket(_kernel):
         except OSError as error:
             return error.errno
         known.state = protocol.CONNECTED
-        return 0
+        # On the loopback it may stand already; Linux tells so only him who waits.
+        return 0 if self.gettimeout() != 0 or not plug else errno.EINPROGRESS
 
     def _plug(self):
         """Fill the pair until it polls writable no more; the engine takes it out when the connection stands, or fails.

@@ -8,7 +8,7 @@ import importlib
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Stack": "pystack.stack",
+    "Stack": "pystack.library",
     "Interface": "pystack.stack",
     "StackConfig": "pystack.config",
     "PingReply": "pystack.stack",

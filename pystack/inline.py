@@ -58,8 +58,13 @@ def join(stack):
     """``(monkey.engine.Engine, function that takes leave)`` for `monkey.patch_all` on a running stack."""
     if not hasattr(stack, "service"):
         raise StackError(f"patch_all: {stack!r} is no pystack.Stack")
-    inline = Inline(stack.service())
-    return Engine(inline.call), inline.close
+    way = Inline(stack.service())
+    return Engine(way.call), way.close
+
+
+def engine_of(service):
+    """A `monkey.engine.Engine` for a service of this hub."""
+    return Engine(Inline(service).call)
 
 
 def run(argv):

@@ -37,6 +37,7 @@ LEVELS = {
     "pystack.engine": 7,
     "pystack.inline": 7,
     "pystack.launch": 7,
+    "pystack.library": 7,
     "pystack.run": 7,
 }
 # Beside what is of the same package, and, at levels 0, 5 and 7, of the same level.

@@ -35,7 +35,7 @@ class Backlog:
     def add(self, event):
         """Take a `transport.Accepted`."""
         end = self._service.make_stream(event.socket)
-        end.accepted(event, self._listener.values)
+        end.accepted(event, self, self._listener.values)
         self._waiting.append(end)
         self.offer()
 
@@ -48,7 +48,7 @@ class Backlog:
 
     def writable(self):
         """A record has been read, perhaps."""
-        self._count_taken()
+        self.count_taken()
         self.offer()
 
     def close(self):
@@ -92,14 +92,15 @@ class Backlog:
     def _unread(self):
         return struct.unpack("i", fcntl.ioctl(self._listener.sock.fileno(), termios.TIOCOUTQ, bytes(4)))[0]
 
-    def _count_taken(self):
-        if not self._offered:
+    def count_taken(self):
+        """Tell TCP of those that have been accepted since."""
+        if not self._offered or self._listener.sock is None:
             return
         unread = self._unread()
         left = -(-unread // self._record_size) if self._record_size else (len(self._offered) if unread else 0)
         taken = len(self._offered) - left
         for _ in range(taken):
-            self._offered.popleft().unaccepted = False
+            self._offered.popleft().unaccepted = None
         if taken > 0:
             self._listener.post(transport.Taken(self._listener.number, taken))
 

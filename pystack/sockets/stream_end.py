@@ -33,7 +33,7 @@ class StreamEnd(End):
     def __init__(self, service, inode, sock, number):
         super().__init__(service, inode, sock, number)
         self.backlog = None  # once it listens
-        self.unaccepted = False  # nobody has taken it from its listener
+        self.unaccepted = None  # the `Backlog` that it waits in, as far as we know
         self._state = protocol.FRESH
         self._room = 0  # bytes that TCP takes
         self._plug = 0  # bytes in the pair that are no data: they keep it from polling writable
@@ -78,7 +78,7 @@ class StreamEnd(End):
         self._service.endpoints.flush()
         if self._state == protocol.CONNECTED:
             reply(0)
-        elif self._state == protocol.FRESH:
+        elif self._state == protocol.FRESH and self.error != errno.ECONNREFUSED:
             reply(self.take_error())
         else:
             self._told = False
@@ -191,12 +191,12 @@ class StreamEnd(End):
         else:
             super().event(event)
 
-    def accepted(self, event, values):
+    def accepted(self, event, backlog, values):
         """It is a new connection of a listener's, with its options' *values*; no program has it yet."""
         self.values.update(values)
         self.local, self.remote = event.local, event.remote
         self._state = protocol.CONNECTED
-        self.unaccepted = True
+        self.unaccepted = backlog
 
     def attach(self, inode, sock):
         """It has a pair from now on."""
@@ -297,9 +297,7 @@ class StreamEnd(End):
                 chunks.append(data)
         else:
             self._service.again(self._pull_again)
-        if chunks:
-            self.unaccepted = False
-            self._write(chunks)
+        self._write(chunks)
 
     def _pull_again(self):
         if self.sock is not None and self._readable:
@@ -308,6 +306,7 @@ class StreamEnd(End):
 
     def _write(self, chunks, urgent=False):
         if chunks:
+            self.unaccepted = None
             self.post(transport.Write(self.number, chunks, urgent))
 
     def _end_of_program(self):
@@ -326,10 +325,16 @@ class StreamEnd(End):
             self._service.endpoints.forget(self.transport, self)
             self.close_pair()
             self._service.bury(self)
-        elif self._unwritten or self.unaccepted:
+        elif self._unwritten or self._never_accepted():
             self.let_go(transport.Abort(self.number))  # RFC 2525 §2.17: unread data, as Linux
         else:
             self.let_go(transport.Close(self.number, self.values.get("linger") if self._abortive() else None))
+
+    def _never_accepted(self):
+        """Whether its listener has been closed before anybody took it."""
+        if self.unaccepted is not None:
+            self.unaccepted.count_taken()  # it may have been taken, and closed, just now
+        return self.unaccepted is not None
 
     def _abortive(self):
         return self.values.get("linger") == 0
@@ -368,7 +373,7 @@ class StreamEnd(End):
 
     def _received(self, buffers):
         size = sum(map(len, buffers))
-        if self._deaf or (self.sock is None and not self.unaccepted):
+        if self._deaf or (self.sock is None and self.unaccepted is None):
             self._consumed(size)
             return
         if not self._pending and self._urgent is None and self.sock is not None:
