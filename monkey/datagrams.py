@@ -21,9 +21,11 @@ _PKTINFO = struct.Struct("=i4s4s")
 class Datagrams:
     """What a process keeps for one socket. *sock* is the `Socket`."""
 
-    __slots__ = ("_headers", "connected")
+    __slots__ = ("_engine", "_headers", "_inode", "connected")
 
-    def __init__(self):
+    def __init__(self, engine, inode):
+        self._engine = engine
+        self._inode = inode
         self.connected = None  # None: the engine is to be asked
         self._headers = {}  # (address, port) -> the header of a datagram that may be sent there
 
@@ -54,7 +56,7 @@ class Datagrams:
         message, _, flags, _ = _kernel.recvmsg(sock, size + _SIZE, 0, flags)
         ancillary, sender, ended = self._header(message, room)
         if ended:
-            self._end(sock)
+            self._end()
         return message[_SIZE:], ancillary, _flags(flags), sender
 
     def receive_message_into(self, sock, buffers, room, flags):
@@ -64,7 +66,7 @@ class Datagrams:
         got, _, flags, _ = _kernel.recvmsg_into(sock, [header, *buffers], 0, flags)
         ancillary, sender, ended = self._header(header if got else b"", room)
         if ended:
-            self._end(sock)
+            self._end()
         return max(got - _SIZE, 0), ancillary, _flags(flags), sender
 
     def _header(self, message, room):
@@ -84,9 +86,9 @@ class Datagrams:
                 ancillary.append((_IPPROTO_IP, _IP_TOS, bytes([tos])))
         return ancillary, (_socket.inet_ntoa(address[:4]), port), False
 
-    def _end(self, sock):
+    def _end(self):
         """The pair has ended: by shutdown, or because the engine has gone."""
-        sock.engine.status(sock._known().inode, False)  # raises if it has
+        self._engine.status(self._inode, False)  # raises if it has
 
     def take_error(self, sock):
         """The errno at the head of what waits, which is taken; or 0."""
@@ -105,7 +107,7 @@ class Datagrams:
         """Send one datagram; returns its size. *packed*: ``(address, port)``, or None: to the peer."""
         header = self._headers.get(packed)
         if header is None:
-            header = self._route(sock, packed)
+            header = self._route(packed)
         if ancillary:
             header = _with(header, ancillary)
         size = sum(memoryview(buffer).nbytes for buffer in buffers)
@@ -118,19 +120,18 @@ class Datagrams:
         try:
             return _kernel.sendmsg(sock, [header, *buffers], (), flags) - _SIZE
         except BrokenPipeError:
-            self._end(sock)
+            self._end()
             raise
 
-    def _route(self, sock, packed):
-        known = sock._known()
+    def _route(self, packed):
         if self.connected is None:
-            self.connected = sock._state(known) == protocol.CONNECTED
+            self.connected = self._engine.status(self._inode, False)[0] == protocol.CONNECTED
         if packed is None and not self.connected:
             raise refusal(errno.EDESTADDRREQ)
         if packed is None:
             header = _HEADER.pack(0, 0, 0, 0, 0, 0, 0, b"", b"")
         else:
-            sock.engine.call(protocol.ROUTE, known.inode, protocol.pack_endpoint(*packed))
+            self._engine.call(protocol.ROUTE, self._inode, protocol.pack_endpoint(*packed))
             header = _HEADER.pack(4, 0, 0, 0, packed[1], 0, 0, packed[0], b"")
         if len(self._headers) >= _MOST_ROUTES:
             self._headers.clear()

@@ -30,7 +30,7 @@ class Patch:
         """Patch. Returns messages about what came too late."""
         atexit.register(self._at_exit)
         engine = self._engine
-        Socket.engine = engine
+        Socket.pystack_engine = engine
         engine.resolver = _resolver(engine)
         names = Names(engine)
         new = {"socket": Socket, "SocketType": Socket, "close": engine.close}

@@ -68,46 +68,49 @@ class Socket(_kernel):
 
     Instances have no attributes of their own: what is known of a descriptor is in `known`, and may at any time be asked
     for again, by the inode. Nor do the methods use ``super()``: they serve any class made of the kernel's, so that
-    `patch` can put them into one that exists already.
+    `patch` can put them into one that exists already. Private names are mangled, as subclasses have names of their own
+    (`ssl.SSLSocket._connected`).
     """
 
     __slots__ = ()
     kernel_class = _kernel
-    engine = None  # an `Engine`: of the class, for all its sockets
+    pystack_engine = None  # an `Engine`: of the class, for all its sockets
 
     def __init__(self, family=-1, type=-1, proto=-1, fileno=None):
         if fileno is not None:
-            self._adopt(family, type, proto, fileno)
+            self.__adopt(family, type, proto, fileno)
             return
         family = AF_INET if family == -1 else family
         type = SOCK_STREAM if type == -1 else type
         proto = 0 if proto == -1 else proto
         if family not in (AF_INET, AF_INET6):
             _kernel.__init__(self, family, type, proto)
-            self.engine.known.pop(self.fileno(), None)
+            self.pystack_engine.known.pop(self.fileno(), None)
             return
         kind = type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)
         _check_kind(family, kind, proto)
-        inode, fd = self.engine.open_pair(family, kind, proto, type & SOCK_NONBLOCK)
+        inode, fd = self.pystack_engine.open_pair(family, kind, proto, type & SOCK_NONBLOCK)
         try:
             _kernel.__init__(self, family, type & ~SOCK_CLOEXEC, proto, fd)
         except BaseException:
             os.close(fd)
             raise
-        self.engine.known[fd] = Known(inode, protocol.FRESH, Datagrams() if kind == SOCK_DGRAM else None)
+        self.pystack_engine.known[fd] = Known(
+            inode, protocol.FRESH, Datagrams(self.pystack_engine, inode) if kind == SOCK_DGRAM else None
+        )
 
-    def _adopt(self, family, type, proto, fileno):
+    def __adopt(self, family, type, proto, fileno):
         """Take a descriptor that is there already: by accept, dup, detach, fork, exec, or from elsewhere."""
         _kernel.__init__(self, family, type, proto, fileno)
         fd = self.fileno()
-        accepted = self.engine.accepted.pop(fd, None)
-        self.engine.known.pop(fd, None)
+        accepted = self.pystack_engine.accepted.pop(fd, None)
+        self.pystack_engine.known.pop(fd, None)
         if accepted is not None:
-            self.engine.known[fd] = accepted
+            self.pystack_engine.known[fd] = accepted
             return
         if family not in (-1, AF_INET, AF_INET6) or _kernel.getsockopt(self, SOL_SOCKET, _SO_DOMAIN) != AF_UNIX:
             return
-        found = self.engine.identify(fd)
+        found = self.pystack_engine.identify(fd)
         if found is None:
             return  # the kernel's own
         inode, (family, kind, proto) = found
@@ -115,129 +118,131 @@ class Socket(_kernel):
             blocking = self.gettimeout()
             _kernel.__init__(self, family, kind, proto if proto >= 0 else 0, fd)
             self.settimeout(blocking)
-        self.engine.known[fd] = Known(inode, None, Datagrams() if kind == SOCK_DGRAM else None)
+        self.pystack_engine.known[fd] = Known(
+            inode, None, Datagrams(self.pystack_engine, inode) if kind == SOCK_DGRAM else None
+        )
 
     # -- what is known ------------------------------------------------------------------------------------------------
 
-    def _known(self):
+    def __known(self):
         """`Known`, or None: it is a socket of the kernel's (or closed, which the kernel will say)."""
-        return self.engine.known.get(self.fileno())
+        return self.pystack_engine.known.get(self.fileno())
 
-    def _state(self, known):
+    def __state(self, known):
         """The socket's state now, as the engine has it, unless it is settled."""
         if known.state in (protocol.CONNECTED, protocol.LISTENING):
             return known.state
-        known.state = self.engine.status(known.inode, False)[0]
+        known.state = self.pystack_engine.status(known.inode, False)[0]
         return known.state
 
-    def _pending(self, known):
+    def __pending(self, known):
         """The errno that the socket has pending, which is none from now on; 0 if there is none."""
-        return self.engine.status(known.inode, True)[1]
+        return self.pystack_engine.status(known.inode, True)[1]
 
-    def _raise_pending(self, known):
-        number = self._pending(known)
+    def __raise_pending(self, known):
+        number = self.__pending(known)
         if number:
             raise refusal(number)
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
     def close(self):
-        self.engine.known.pop(self.fileno(), None)
+        self.pystack_engine.known.pop(self.fileno(), None)
         _kernel.close(self)
 
     # -- names --------------------------------------------------------------------------------------------------------
 
     def bind(self, address):
-        known = self._known()
+        known = self.__known()
         if known is None:
             return _kernel.bind(self, address)
-        packed = addresses.parse(self.engine, address, "bind")
-        if self.engine.is_kernels(packed[0]) and self._become_kernels(known):
+        packed = addresses.parse(self.pystack_engine, address, "bind")
+        if self.pystack_engine.is_kernels(packed[0]) and self.__become_kernels(known):
             return _kernel.bind(self, address)
         body = protocol.pack_endpoint(*packed) + protocol.INTS.pack(_user(), 0, 0)
-        self.engine.call(protocol.BIND, known.inode, body)
+        self.pystack_engine.call(protocol.BIND, known.inode, body)
         return None
 
     def getsockname(self):
-        known = self._known()
+        known = self.__known()
         if known is None:
             return _kernel.getsockname(self)
-        return addresses.text(self.engine.call(protocol.LOCAL, known.inode))
+        return addresses.text(self.pystack_engine.call(protocol.LOCAL, known.inode))
 
     def getpeername(self):
-        known = self._known()
+        known = self.__known()
         if known is None:
             return _kernel.getpeername(self)
-        return addresses.text(self.engine.call(protocol.PEER, known.inode))
+        return addresses.text(self.pystack_engine.call(protocol.PEER, known.inode))
 
     # -- connecting ---------------------------------------------------------------------------------------------------
 
     def connect(self, address):
-        known = self._known()
+        known = self.__known()
         if known is None:
             return _kernel.connect(self, address)
-        packed = addresses.parse(self.engine, address, "connect")
-        if self.engine.is_kernels(packed[0]) and self._become_kernels(known):
+        packed = addresses.parse(self.pystack_engine, address, "connect")
+        if self.pystack_engine.is_kernels(packed[0]) and self.__become_kernels(known):
             return _kernel.connect(self, address)
-        number = self._connect(known, packed)
+        number = self.__connect(known, packed)
         if number == errno.EINPROGRESS and self.gettimeout() != 0:
-            if not self._wait_connected():
+            if not self.__wait_connected():
                 raise TimeoutError("timed out")
-            number = self._connected(known)
+            number = self.__connected(known)
         if number:
             raise refusal(number)
         return None
 
     def connect_ex(self, address):
-        known = self._known()
+        known = self.__known()
         if known is None:
             return _kernel.connect_ex(self, address)
-        packed = addresses.parse(self.engine, address, "connect_ex")
-        if self.engine.is_kernels(packed[0]) and self._become_kernels(known):
+        packed = addresses.parse(self.pystack_engine, address, "connect_ex")
+        if self.pystack_engine.is_kernels(packed[0]) and self.__become_kernels(known):
             return _kernel.connect_ex(self, address)
         try:
-            number = self._connect(known, packed)
+            number = self.__connect(known, packed)
             if number == errno.EINPROGRESS and self.gettimeout() != 0:
-                if not self._wait_connected():
+                if not self.__wait_connected():
                     return errno.EAGAIN
-                number = self._connected(known)
+                number = self.__connected(known)
         except OSError as error:
             return error.errno
         return number
 
-    def _connect(self, known, packed):
+    def __connect(self, known, packed):
         """Begin; returns an errno, 0 if it stands already."""
         body = protocol.pack_endpoint(*packed)
         if known.datagrams is not None:
             try:
-                self.engine.call(protocol.CONNECT, known.inode, body + protocol.COUNT.pack(0))
+                self.pystack_engine.call(protocol.CONNECT, known.inode, body + protocol.COUNT.pack(0))
             except OSError as error:
                 return error.errno
             known.datagrams.connected = True
             return 0
         plug = 0
-        if self._state(known) == protocol.FRESH and not self.engine.status(known.inode, False)[1]:
-            plug = self._plug()
+        if self.__state(known) == protocol.FRESH and not self.pystack_engine.status(known.inode, False)[1]:
+            plug = self.__plug()
         known.state = None
         try:
-            self.engine.call(protocol.CONNECT, known.inode, body + protocol.COUNT.pack(plug))
+            self.pystack_engine.call(protocol.CONNECT, known.inode, body + protocol.COUNT.pack(plug))
         except OSError as error:
             return error.errno
         known.state = protocol.CONNECTED
         # On the loopback it may stand already; Linux tells so only him who waits.
         return 0 if self.gettimeout() != 0 or not plug else errno.EINPROGRESS
 
-    def _plug(self):
+    def __plug(self):
         """Fill the pair until it polls writable no more; the engine takes it out when the connection stands, or fails.
 
         A pair is writable while no more than a quarter of its buffer is in use (unix_writable).
         """
         size = _kernel.getsockopt(self, SOL_SOCKET, _socket.SO_SNDBUF) // 4 + 1
-        if size > len(self.engine.plug):
-            self.engine.plug = bytes(size)
-        return _kernel.send(self, memoryview(self.engine.plug)[:size], _socket.MSG_DONTWAIT)
+        if size > len(self.pystack_engine.plug):
+            self.pystack_engine.plug = bytes(size)
+        return _kernel.send(self, memoryview(self.pystack_engine.plug)[:size], _socket.MSG_DONTWAIT)
 
-    def _wait_connected(self):
+    def __wait_connected(self):
         """Wait as long as the socket's timeout says; False if it is over."""
         timeout = self.gettimeout()
         poll = _poll()
@@ -253,17 +258,17 @@ class Socket(_kernel):
             if left <= 0:
                 return False
 
-    def _connected(self, known):
+    def __connected(self, known):
         """The attempt is over: the errno of how."""
-        known.state, number = self.engine.status(known.inode, True)
+        known.state, number = self.pystack_engine.status(known.inode, True)
         return number
 
-    def _become_kernels(self, known):
+    def __become_kernels(self, known):
         """The program wants a destination that stays with the kernel: put a socket of the kernel's in this one's place,
         with the options that were set. Not if it is bound or connected already."""
-        if self._state(known) != protocol.FRESH:
+        if self.__state(known) != protocol.FRESH:
             return False
-        if addresses.text(self.engine.call(protocol.LOCAL, known.inode)) != ("0.0.0.0", 0):
+        if addresses.text(self.pystack_engine.call(protocol.LOCAL, known.inode)) != ("0.0.0.0", 0):
             return False
         fd = self.fileno()
         other = _kernel(self.family, self.type, self.proto)
@@ -274,33 +279,33 @@ class Socket(_kernel):
             os.dup2(other.fileno(), fd, os.get_inheritable(fd))
         finally:
             other.close()
-        del self.engine.known[fd]
+        del self.pystack_engine.known[fd]
         return True
 
     # -- accepting ----------------------------------------------------------------------------------------------------
 
     def listen(self, backlog=128):
-        known = self._known()
+        known = self.__known()
         if known is None:
             return _kernel.listen(self, backlog)
         if not -0x80000000 <= backlog <= 0x7FFFFFFF:
             raise OverflowError("signed integer is greater than maximum")
-        self.engine.call(protocol.LISTEN, known.inode, protocol.INTS.pack(max(backlog, 0), 0, 0))
+        self.pystack_engine.call(protocol.LISTEN, known.inode, protocol.INTS.pack(max(backlog, 0), 0, 0))
         known.state = protocol.LISTENING
         return None
 
     def _accept(self):
-        known = self._known()
+        known = self.__known()
         if known is None:
             return _kernel._accept(self)
-        if known.state != protocol.LISTENING and self._state(known) != protocol.LISTENING:
+        if known.state != protocol.LISTENING and self.__state(known) != protocol.LISTENING:
             raise refusal(errno.EOPNOTSUPP if known.datagrams is not None else errno.EINVAL)
         size = protocol.ACCEPTED.size
         while True:
             # First only look, which finds out whether there is room for a descriptor: what is taken without it is lost.
             record, ancillary, _, _ = _kernel.recvmsg(self, size, _FD, _socket.MSG_PEEK | _CLOEXEC)
             if not record:
-                self._raise_pending(known)
+                self.__raise_pending(known)
                 raise refusal(errno.EINVAL)  # it has been shut down
             peeked = _descriptor(ancillary)
             if peeked is None:
@@ -313,52 +318,52 @@ class Socket(_kernel):
             fd = _descriptor(ancillary)
             if fd is not None:
                 break
-        self.engine.accepted[fd] = Known(os.fstat(fd).st_ino, protocol.CONNECTED, None)
+        self.pystack_engine.accepted[fd] = Known(os.fstat(fd).st_ino, protocol.CONNECTED, None)
         return fd, addresses.text(record)
 
     # -- receiving ----------------------------------------------------------------------------------------------------
 
-    def _check_readable(self, known):
+    def __check_readable(self, known):
         """Raise what Linux says of a stream that is not connected."""
         state = known.state
         if state != protocol.CONNECTED:
-            state = self._state(known)
+            state = self.__state(known)
             if state in (protocol.FRESH, protocol.LISTENING):
-                self._raise_pending(known)
+                self.__raise_pending(known)
                 raise refusal(errno.ENOTCONN)
 
-    def _end(self, known):
+    def __end(self, known):
         """The pair has ended: raise if the connection had not ended in good order."""
-        self._raise_pending(known)
+        self.__raise_pending(known)
 
     def recv(self, bufsize, flags=0):
-        known = self._known()
+        known = self.__known()
         if known is None:
             return _kernel.recv(self, bufsize, flags)
         if known.datagrams is not None:
             return known.datagrams.receive(self, bufsize, flags)[0]
         if known.state != protocol.CONNECTED:
-            self._check_readable(known)
+            self.__check_readable(known)
         data = _kernel.recv(self, bufsize, flags)
         if not data and bufsize:
-            self._end(known)
+            self.__end(known)
         return data
 
     def recv_into(self, buffer, nbytes=0, flags=0):
-        known = self._known()
+        known = self.__known()
         if known is None:
             return _kernel.recv_into(self, buffer, nbytes, flags)
         if known.datagrams is not None:
             return known.datagrams.receive_into(self, buffer, nbytes, flags)[0]
         if known.state != protocol.CONNECTED:
-            self._check_readable(known)
+            self.__check_readable(known)
         size = _kernel.recv_into(self, buffer, nbytes, flags)
         if not size and memoryview(buffer).nbytes:
-            self._end(known)
+            self.__end(known)
         return size
 
     def recvfrom(self, bufsize, flags=0):
-        known = self._known()
+        known = self.__known()
         if known is None:
             return _kernel.recvfrom(self, bufsize, flags)
         if known.datagrams is not None:
@@ -366,7 +371,7 @@ class Socket(_kernel):
         return self.recv(bufsize, flags), None
 
     def recvfrom_into(self, buffer, nbytes=0, flags=0):
-        known = self._known()
+        known = self.__known()
         if known is None:
             return _kernel.recvfrom_into(self, buffer, nbytes, flags)
         if known.datagrams is not None:
@@ -374,79 +379,79 @@ class Socket(_kernel):
         return self.recv_into(buffer, nbytes, flags), None
 
     def recvmsg(self, bufsize, ancbufsize=0, flags=0):
-        known = self._known()
+        known = self.__known()
         if known is None:
             return _kernel.recvmsg(self, bufsize, ancbufsize, flags)
         if known.datagrams is not None:
             return known.datagrams.receive_message(self, bufsize, ancbufsize, flags)
-        self._check_readable(known)
+        self.__check_readable(known)
         data, ancillary, flags, _ = _kernel.recvmsg(self, bufsize, ancbufsize, flags)
         if not data and bufsize:
-            self._end(known)
+            self.__end(known)
         return data, ancillary, flags, None
 
     def recvmsg_into(self, buffers, ancbufsize=0, flags=0):
-        known = self._known()
+        known = self.__known()
         if known is None:
             return _kernel.recvmsg_into(self, buffers, ancbufsize, flags)
         if known.datagrams is not None:
             return known.datagrams.receive_message_into(self, list(buffers), ancbufsize, flags)
-        self._check_readable(known)
+        self.__check_readable(known)
         buffers = list(buffers)
         size, ancillary, flags, _ = _kernel.recvmsg_into(self, buffers, ancbufsize, flags)
         if not size and any(memoryview(buffer).nbytes for buffer in buffers):
-            self._end(known)
+            self.__end(known)
         return size, ancillary, flags, None
 
     # -- sending ------------------------------------------------------------------------------------------------------
 
-    def _check_writable(self, known):
+    def __check_writable(self, known):
         if known.state != protocol.CONNECTED:
-            state = self._state(known)
+            state = self.__state(known)
             if state in (protocol.FRESH, protocol.LISTENING):
-                self._raise_pending(known)
+                self.__raise_pending(known)
                 raise refusal(errno.EPIPE)
             if state == protocol.CONNECTING and self.gettimeout() != 0:
                 # Linux lets a send wait for the connection.
-                if not self._wait_connected():
+                if not self.__wait_connected():
                     raise TimeoutError("timed out")
-                number = self._connected(known)
+                number = self.__connected(known)
                 if number:
                     raise refusal(number)
             elif state == protocol.CONNECTING:
                 raise refusal(errno.EAGAIN)
 
     def send(self, data, flags=0):
-        known = self._known()
+        known = self.__known()
         if known is None:
             return _kernel.send(self, data, flags)
         if known.datagrams is not None:
             return known.datagrams.send(self, [data], flags)
         if known.state != protocol.CONNECTED:
-            self._check_writable(known)
+            self.__check_writable(known)
         try:
             return _kernel.send(self, data, flags)
         except (BrokenPipeError, ConnectionResetError):
-            self._raise_pending(known)
+            self.__raise_pending(known)
             raise
 
     def sendall(self, data, flags=0):
-        known = self._known()
+        known = self.__known()
         if known is None:
             return _kernel.sendall(self, data, flags)
         if known.datagrams is not None:
             known.datagrams.send(self, [data], flags)
             return None
         if known.state != protocol.CONNECTED:
-            self._check_writable(known)
+            self.__check_writable(known)
         try:
             return _kernel.sendall(self, data, flags)
         except (BrokenPipeError, ConnectionResetError):
-            self._raise_pending(known)
+            self.__raise_pending(known)
             raise
 
     def sendto(self, data, *arguments):
-        known = self._known()
+        known = self.__known()
         if known is None:
             return _kernel.sendto(self, data, *arguments)
         if not 1 <= len(arguments) <= 2:
@@ -459,69 +464,69 @@ class Socket(_kernel):
         if not isinstance(flags, int):
             raise TypeError(f"'{type(flags).__name__}' object cannot be interpreted as an integer")
         if known.datagrams is not None:
-            packed = addresses.parse(self.engine, address, "sendto")
-            if self.engine.is_kernels(packed[0]) and self._become_kernels(known):
+            packed = addresses.parse(self.pystack_engine, address, "sendto")
+            if self.pystack_engine.is_kernels(packed[0]) and self.__become_kernels(known):
                 return _kernel.sendto(self, data, flags, address)
             return known.datagrams.send(self, [view], flags, packed)
-        addresses.parse(self.engine, address, "sendto")
+        addresses.parse(self.pystack_engine, address, "sendto")
         return self.send(data, flags)  # Linux: a stream does not mind the address
 
     def sendmsg(self, buffers, ancdata=(), flags=0, address=None):
-        known = self._known()
+        known = self.__known()
         if known is None:
             return _kernel.sendmsg(self, buffers, ancdata, flags, *(() if address is None else (address,)))
         if known.datagrams is not None:
-            packed = addresses.parse(self.engine, address, "sendmsg") if address is not None else None
-            if packed is not None and self.engine.is_kernels(packed[0]) and self._become_kernels(known):
+            packed = addresses.parse(self.pystack_engine, address, "sendmsg") if address is not None else None
+            if packed is not None and self.pystack_engine.is_kernels(packed[0]) and self.__become_kernels(known):
                 return _kernel.sendmsg(self, buffers, ancdata, flags, address)
             return known.datagrams.send(self, list(buffers), flags, packed, check_ancillary(ancdata))
         if address is not None:
-            addresses.parse(self.engine, address, "sendmsg")  # Linux does not mind it otherwise
+            addresses.parse(self.pystack_engine, address, "sendmsg")  # Linux does not mind it otherwise
         ancdata = check_ancillary(ancdata)
-        self._check_writable(known)
+        self.__check_writable(known)
         # Control messages would reach the engine as such: a descriptor, say, which TCP cannot carry.
         if any(level == SOL_SOCKET and kind == _socket.SCM_RIGHTS for level, kind, _ in ancdata):
             raise refusal(errno.EINVAL)
         try:
             return _kernel.sendmsg(self, buffers, (), flags)
         except (BrokenPipeError, ConnectionResetError):
-            self._raise_pending(known)
+            self.__raise_pending(known)
             raise
 
     def shutdown(self, how):
-        known = self._known()
+        known = self.__known()
         if known is None:
             return _kernel.shutdown(self, how)
-        state = self._state(known)
+        state = self.__state(known)
         if state == protocol.FRESH or state == protocol.OVER:
-            number = self._pending(known) if state == protocol.FRESH else 0
+            number = self.__pending(known) if state == protocol.FRESH else 0
             raise refusal(number or errno.ENOTCONN)
         return _kernel.shutdown(self, how)
 
     # -- options ------------------------------------------------------------------------------------------------------
 
     def getsockopt(self, level, name, buflen=0):
-        known = self._known()
+        known = self.__known()
         if known is None or (level == SOL_SOCKET and name in _NATIVE):
             return _kernel.getsockopt(self, level, name, *((buflen,) if buflen else ()))
         if buflen < 0 or buflen > protocol.MAX_OPTION:
             raise OSError("getsockopt buflen out of range")
-        value = self._own_option(known, level, name)
+        value = self.__own_option(known, level, name)
         if value is None:
             body = protocol.INTS.pack(level, name, buflen or _INT)
-            value = self.engine.call(protocol.GET_OPTION, known.inode, body)
+            value = self.pystack_engine.call(protocol.GET_OPTION, known.inode, body)
         else:
             value = value.to_bytes(_INT, "little", signed=True)
         return value[:buflen] if buflen else int.from_bytes(value[:_INT], "little", signed=True)
 
-    def _own_option(self, known, level, name):
+    def __own_option(self, known, level, name):
         """The value of one that is not the engine's to keep, or None."""
         if level != SOL_SOCKET:
             return None
         if name == _socket.SO_TYPE:
             return SOCK_DGRAM if known.datagrams is not None else SOCK_STREAM
         if name == _socket.SO_ERROR:
-            number = self._pending(known)
+            number = self.__pending(known)
             if known.datagrams is not None:
                 number = number or known.datagrams.take_error(self)
             return number
@@ -530,11 +535,11 @@ class Socket(_kernel):
         if name == _SO_PROTOCOL:
             return 17 if known.datagrams is not None else 6
         if name == _socket.SO_ACCEPTCONN:
-            return int(self._state(known) == protocol.LISTENING)
+            return int(self.__state(known) == protocol.LISTENING)
         return None
 
     def setsockopt(self, level, name, value, optlen=None):
-        known = self._known()
+        known = self.__known()
         arguments = (level, name, value) if optlen is None else (level, name, value, optlen)
         if known is None or (level == SOL_SOCKET and name in _NATIVE):
             return _kernel.setsockopt(self, *arguments)
@@ -548,7 +553,7 @@ class Socket(_kernel):
             data = bytes(value)
         if len(data) > protocol.MAX_OPTION:
             raise refusal(errno.EINVAL)
-        self.engine.call(protocol.SET_OPTION, known.inode, protocol.INTS.pack(level, name, 0) + data)
+        self.pystack_engine.call(protocol.SET_OPTION, known.inode, protocol.INTS.pack(level, name, 0) + data)
         known.options.append(arguments)
         if level == SOL_SOCKET and name == _socket.SO_SNDBUF and known.datagrams is None:
             _kernel.setsockopt(self, *arguments)  # what waits in the pair is in the send buffer, too

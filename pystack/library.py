@@ -75,7 +75,7 @@ def _make_class(service):
 
     class OfStack(Socket):
         __slots__ = ("__weakref__",)
-        engine = made
+        pystack_engine = made
 
     class StackSocket(GeventSocket):
         """A socket of one `Stack`."""

@@ -16,6 +16,8 @@ SKIPS = {
     "test_socket.*IPv6*": IPV6,
     "test_socket.*ipv6*": IPV6,
     "test_socket.*V6*": IPV6,
+    "test_socket.*tcp6": IPV6,
+    "test_socket.*flowinfo": IPV6,
     "test_socket.*dual_stack*": IPV6,
     "test_socket.*dualstack*": IPV6,
     "test_asyncio.test_events.*ipv6": IPV6,

@@ -28,7 +28,7 @@ from gevent import subprocess
 from integration.support.install import PATH
 from integration.support.namespaces import Namespace, veth
 
-FLAVOURS = tuple(os.environ.get("PYSTACK_FLAVOURS", "kernel").split(","))
+FLAVOURS = tuple(os.environ.get("PYSTACK_FLAVOURS", "kernel,tap,user").split(","))
 HOST, GUEST, LENGTH = "10.77.0.1", "10.77.0.2", 24
 PROGRAMS = Path(__file__).resolve().parents[1] / "programs"
 ROOT = PROGRAMS.parents[1]
