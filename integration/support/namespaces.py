@@ -74,6 +74,11 @@ class Namespace:
             _check(_libc.setns(self._fd, CLONE_NEWNET))
             yield
 
+    def has(self, pid):
+        """Whether the process is in it. Raises OSError if there is no such process."""
+        ours, its = os.fstat(self._fd), os.stat(f"/proc/{pid}/ns/net")
+        return (ours.st_dev, ours.st_ino) == (its.st_dev, its.st_ino)
+
     def popen(self, argv, **how):
         """A `gevent.subprocess.Popen` in the namespace, so that this process's stack runs on beside it."""
         fd = self._fd

@@ -182,6 +182,26 @@ class Runner:
     def run_command_here(self, *argv, timeout=60):
         return self.start_command_here(*argv).wait(timeout)
 
+    def ip_here(self, arguments):
+        """``ip ARGUMENTS`` on the kernel's side; returns its output."""
+        return self._here.ip(arguments)
+
+    def engines(self):
+        """The process ids of the engines that run in the test's namespace."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if b"engine.main(" in (path / "cmdline").read_bytes() and self._here.has(int(path.name)):
+                    found.append(int(path.name))
+        return found
+
+    def until_no_engine(self, timeout=20):
+        """Wait until the engine has ended, and with it all that it had made."""
+        deadline = time.monotonic() + timeout
+        while self.engines():
+            assert time.monotonic() < deadline, f"an engine runs on after {timeout} s: {self.engines()}"
+            gevent.sleep(0.01)
+
     def certificates(self):
         """A certificate for the addresses of both sides, by an authority of its own: paths of PEM files.
 
