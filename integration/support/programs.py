@@ -172,6 +172,10 @@ class Runner:
         """Start a program by plain Python on the kernel's side."""
         return self._start(self._here, [sys.executable, *_script(arguments)])
 
+    def start_in(self, namespace, *arguments):
+        """Start a program by plain Python in another namespace."""
+        return self._start(namespace, [sys.executable, *_script(arguments)])
+
     def run_here(self, *arguments, timeout=60):
         return self.start_here(*arguments).wait(timeout)
 
