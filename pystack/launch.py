@@ -41,7 +41,7 @@ def start(argv):
     read, write = os.pipe()
     try:
         passed = (write, theirs.fileno())
-        command = [sys.executable, "-I", "-c", _BOOT, ROOT, *map(str, passed), *argv]
+        command = [sys.executable, "-P", "-c", _BOOT, ROOT, *map(str, passed), *argv]
         child = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
