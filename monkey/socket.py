@@ -507,7 +507,7 @@ class Socket(_kernel):
 
     def getsockopt(self, level, name, buflen=0):
         known = self.__known()
-        if known is None or (level == SOL_SOCKET and name in _NATIVE):
+        if known is None or _is_native(known, level, name):
             return _kernel.getsockopt(self, level, name, *((buflen,) if buflen else ()))
         if buflen < 0 or buflen > protocol.MAX_OPTION:
             raise OSError("getsockopt buflen out of range")
@@ -541,7 +541,7 @@ class Socket(_kernel):
     def setsockopt(self, level, name, value, optlen=None):
         known = self.__known()
         arguments = (level, name, value) if optlen is None else (level, name, value, optlen)
-        if known is None or (level == SOL_SOCKET and name in _NATIVE):
+        if known is None or _is_native(known, level, name):
             return _kernel.setsockopt(self, *arguments)
         if value is None:
             data = b""
@@ -558,6 +558,13 @@ class Socket(_kernel):
         if level == SOL_SOCKET and name == _socket.SO_SNDBUF and known.datagrams is None:
             _kernel.setsockopt(self, *arguments)  # what waits in the pair is in the send buffer, too
         return None
+
+
+def _is_native(known, level, name):
+    """Whether the pair itself has the option, and minds it as TCP or UDP would."""
+    if level != SOL_SOCKET:
+        return False
+    return name in _NATIVE or (name == _socket.SO_OOBINLINE and known.datagrams is None)
 
 
 def _check_kind(family, kind, proto):

@@ -18,12 +18,22 @@ PACKAGES = {  # command -> Debian package
     "redis-server": "redis-server",
     "pg_ctlcluster": "postgresql",  # its servers are not in PATH
 }
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 
 
 def missing():
-    """The packages whose command is not there."""
-    return [package for command, package in PACKAGES.items() if shutil.which(command, path=PATH) is None]
+    """The packages whose command is not there, and CPython's tests for each Python that is Debian's."""
+    tools = [package for command, package in PACKAGES.items() if shutil.which(command, path=PATH) is None]
+    return tools + [f"libpython{version}-testsuite" for version in PYTHONS if lacks_tests(version)]
+
+
+def lacks_tests(version):
+    """Whether ``pythonX.Y`` is Debian's, which comes without ``test.test_socket``."""
+    python = shutil.which(f"python{version}", path=PATH)
+    if python is None or not os.path.realpath(python).startswith("/usr/bin/"):
+        return False
+    return not os.path.exists(f"/usr/lib/python{version}/test/test_socket.py")
 
 
 def main():

@@ -7,7 +7,7 @@ from itertools import count
 
 from pystack import errors, transport
 from pystack.sockets import options, protocol
-from pystack.sockets.poller import ERROR, HANGUP, READ, WRITE
+from pystack.sockets.poller import ERROR, HANGUP, READ, URGENT, WRITE
 
 ANY = bytes(4)
 
@@ -83,7 +83,9 @@ class End:
     def _on_events(self, events):
         if events & WRITE:
             self.writable()
-        if events & (READ | HANGUP | ERROR) and self.sock is not None:
+        if events & URGENT:
+            self.urgent()
+        if events & (READ | HANGUP | ERROR | URGENT) and self.sock is not None:
             self.readable(events & HANGUP != 0)
 
     def readable(self, hung_up):
@@ -91,6 +93,9 @@ class End:
 
     def writable(self):
         """There is room in the pair."""
+
+    def urgent(self):
+        """The program has sent urgent data."""
 
     def close_pair(self):
         """No more bytes will go either way."""

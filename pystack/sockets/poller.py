@@ -7,7 +7,7 @@ import gevent
 from pystack.sockets.kernel import epoll
 
 READ, WRITE = select.EPOLLIN, select.EPOLLOUT
-HANGUP, ERROR = select.EPOLLHUP, select.EPOLLERR
+HANGUP, ERROR, URGENT = select.EPOLLHUP, select.EPOLLERR, select.EPOLLPRI
 _ALL = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLLET
 _MOST = 256  # events of one call; the rest wait for the hub's next round
 _EV_READ = 1

@@ -339,9 +339,9 @@ class StreamEnd(End):
     def _abortive(self):
         return self.values.get("linger") == 0
 
-    def mark_urgent(self):
-        """The program sends urgent data: from now on look for its mark."""
-        if not self._marks and self.sock is not None:
+    def urgent(self):
+        """From now on look for marks: up to them recv stops, and what is behind one is the urgent byte."""
+        if not self._marks:
             self._marks = True
             self.sock.setsockopt(SOL_SOCKET, SO_OOBINLINE, 1)
 
