@@ -1,6 +1,7 @@
 """Which of many descriptors are ready: one edge-triggered epoll set, itself one watcher of the hub."""
 
 import select
+from collections import deque
 
 import gevent
 
@@ -24,19 +25,34 @@ class Poller:
     def __init__(self, after):
         self._epoll = epoll()
         self._handlers = {}  # descriptor -> its handler
+        self._last = set()  # descriptors whose turn comes when all others have had theirs
+        self._waiting = deque()  # (descriptor, handler, events) of such
         self._after = after
-        self._watcher = gevent.get_hub().loop.io(self._epoll.fileno(), _EV_READ)
+        self._loop = gevent.get_hub().loop
+        self._watcher = self._loop.io(self._epoll.fileno(), _EV_READ)
         self._watcher.start(self._round)
 
-    def add(self, fd, handler):
-        """From now on call ``handler(events)``. Raises OSError (no memory, too many watches)."""
+    def add(self, fd, handler, last=False):
+        """From now on call ``handler(events)``; of those that are ready together, the *last* ones after the others.
+
+        Raises OSError (no memory, too many watches).
+        """
         self._epoll.register(fd, _ALL)
         self._handlers[fd] = handler
+        if last:
+            self._last.add(fd)
 
     def remove(self, fd):
         """Before it is closed."""
         if self._handlers.pop(fd, None) is not None:
             self._epoll.unregister(fd)
+            self._last.discard(fd)
+
+    def catch_up(self):
+        """Tell those that are ready at this moment, but the last ones."""
+        self._tell(self._epoll.poll(0, _MOST))
+        if self._waiting:
+            self._loop.run_callback(self._round)
 
     def close(self):
         """Watch nothing any more."""
@@ -45,12 +61,27 @@ class Poller:
             self._watcher.close()
             self._watcher = None
             self._handlers.clear()
+            self._waiting.clear()
             self._epoll.close()
 
     def _round(self):
-        handlers = self._handlers
-        for fd, events in self._epoll.poll(0, _MOST):
-            handler = handlers.get(fd)
-            if handler is not None:  # else an earlier one of this round has closed it
-                handler(events)
+        if self._watcher is None:
+            return
+        self._tell(self._epoll.poll(0, _MOST))
+        while self._waiting:
+            self._tell_one(*self._waiting.popleft())
         self._after()
+
+    def _tell(self, ready):
+        handlers, last = self._handlers, self._last
+        # Looked up before the first is told: it may close others of this round, and the number of one be given to a new
+        # descriptor, whose these events are not.
+        for fd, handler, events in [(fd, handlers.get(fd), events) for fd, events in ready]:
+            if fd in last:
+                self._waiting.append((fd, handler, events))
+            else:
+                self._tell_one(fd, handler, events)
+
+    def _tell_one(self, fd, handler, events):
+        if handler is not None and self._handlers.get(fd) is handler:
+            handler(events)

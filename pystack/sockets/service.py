@@ -250,16 +250,19 @@ class Service:
         reply(0)
 
     def _bind(self, end, body, reply):
+        self.poller.catch_up()  # on Linux a port is free when close returns: the pair says so before the channel asks
         address, port, _ = protocol.unpack_endpoint(body)
         owner, _, _ = protocol.INTS.unpack_from(body, protocol.ENDPOINT.size)
         end.bind(address, port, owner, reply)
 
     def _connect(self, end, body, reply):
+        self.poller.catch_up()
         address, port, _ = protocol.unpack_endpoint(body)
         (plug,) = protocol.COUNT.unpack_from(body, protocol.ENDPOINT.size)
         end.connect(address, port, plug, reply)
 
     def _listen(self, end, body, reply):
+        self.poller.catch_up()
         end.listen(protocol.INTS.unpack_from(body)[0], reply)
 
     def _local(self, end, body, reply):
@@ -310,7 +313,7 @@ class Life:
         """One more channel, the engine's end of it."""
         channel = Channel(self, sock)
         self._channels[sock.fileno()] = channel
-        self._service.poller.add(sock.fileno(), channel.on_events)
+        self._service.poller.add(sock.fileno(), channel.on_events, last=True)
 
     def remove(self, channel, fd):
         """The process has closed one."""
