@@ -318,6 +318,7 @@ class Socket(_kernel):
             fd = _descriptor(ancillary)
             if fd is not None:
                 break
+        os.read(fd, len(protocol.MARK))
         self.pystack_engine.accepted[fd] = Known(os.fstat(fd).st_ino, protocol.CONNECTED, None)
         return fd, addresses.text(record)
 

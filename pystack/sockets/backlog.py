@@ -35,7 +35,7 @@ class Backlog:
     def add(self, event):
         """Take a `transport.Accepted`."""
         end = self._service.make_stream(event.socket)
-        end.accepted(event, self, self._listener.values)
+        end.accepted(event, self._listener.values)
         self._waiting.append(end)
         self.offer()
 
@@ -48,7 +48,7 @@ class Backlog:
 
     def writable(self):
         """A record has been read, perhaps."""
-        self.count_taken()
+        self._count_taken()
         self.offer()
 
     def close(self):
@@ -59,8 +59,7 @@ class Backlog:
         if self._theirs is not None:
             self._theirs.close()
             self._theirs = None
-        # Of these it may have read the last ones just before it closed. Then somebody has the other end open; else the
-        # kernel has closed it, and being still `unaccepted` it is reset.
+        # The kernel closes what nobody has read, and as nobody has taken the mark out of it either, that is a reset.
         self._offered.clear()
 
     def _offer(self, end):
@@ -69,6 +68,7 @@ class Backlog:
             if self._theirs is None:
                 ours, self._theirs = kernel.pair(SOCK_STREAM)
                 end.limit_pair(ours, self._theirs)
+                ours.send(protocol.MARK)
                 self._service.attach(end, ours, inode_of(self._theirs))
             self._send(end)
         except BlockingIOError:
@@ -92,15 +92,14 @@ class Backlog:
     def _unread(self):
         return struct.unpack("i", fcntl.ioctl(self._listener.sock.fileno(), termios.TIOCOUTQ, bytes(4)))[0]
 
-    def count_taken(self):
-        """Tell TCP of those that have been accepted since."""
-        if not self._offered or self._listener.sock is None:
+    def _count_taken(self):
+        if not self._offered:
             return
         unread = self._unread()
         left = -(-unread // self._record_size) if self._record_size else (len(self._offered) if unread else 0)
         taken = len(self._offered) - left
         for _ in range(taken):
-            self._offered.popleft().unaccepted = None
+            self._offered.popleft()
         if taken > 0:
             self._listener.post(transport.Taken(self._listener.number, taken))
 

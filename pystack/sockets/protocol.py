@@ -38,6 +38,7 @@ FRESH, CONNECTING, CONNECTED, LISTENING, OVER = range(5)
 
 # One accepted connection, on the pair of its listener, with one descriptor: peer, local.
 ACCEPTED = struct.Struct("!BHI16sBHI16s")
+MARK = b"\0"  # what is first to be read from it: it has been accepted
 
 # Before each datagram, both ways: version of IP (0: to the peer, or an error alone), TTL, TOS, which of the two and of
 # `interface` and the last address mean something, port, errno, interface, the other's address, our address.

@@ -59,6 +59,7 @@ class Service:
         self._lives = set()
         self._starving = {}  # Backlogs that wait for descriptors
         self._listening = None
+        self._closed = False
         self._handlers = {
             protocol.BIND: self._bind,
             protocol.CONNECT: self._connect,
@@ -100,6 +101,7 @@ class Service:
 
     def close(self):
         """Let go of everything; programs see that the engine has gone."""
+        self._closed = True
         if self._listening is not None:
             self.poller.remove(self._listening.fileno())
             self._listening.close()
@@ -198,6 +200,8 @@ class Service:
         Whatever is wrong with the message becomes an errno.
         """
         try:
+            if self._closed:
+                raise refusal(errno.ENETDOWN)
             operation, inode = protocol.REQUEST.unpack_from(message)
             body = memoryview(message)[protocol.REQUEST.size :]
             if operation == protocol.OPEN:

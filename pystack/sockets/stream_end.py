@@ -33,7 +33,7 @@ class StreamEnd(End):
     def __init__(self, service, inode, sock, number):
         super().__init__(service, inode, sock, number)
         self.backlog = None  # once it listens
-        self.unaccepted = None  # the `Backlog` that it waits in, as far as we know
+        self.waits = False  # for a pair, in a `Backlog`
         self._state = protocol.FRESH
         self._room = 0  # bytes that TCP takes
         self._plug = 0  # bytes in the pair that are no data: they keep it from polling writable
@@ -191,16 +191,17 @@ class StreamEnd(End):
         else:
             super().event(event)
 
-    def accepted(self, event, backlog, values):
+    def accepted(self, event, values):
         """It is a new connection of a listener's, with its options' *values*; no program has it yet."""
         self.values.update(values)
         self.local, self.remote = event.local, event.remote
         self._state = protocol.CONNECTED
-        self.unaccepted = backlog
+        self.waits = True
 
     def attach(self, inode, sock):
         """It has a pair from now on."""
         self.inode, self.sock, self._fd = inode, sock, sock.fileno()
+        self.waits = False
         self.watch()
         self._push()
 
@@ -279,7 +280,7 @@ class StreamEnd(End):
             except BlockingIOError:
                 self._readable = False
                 break
-            except OSError:  # ECONNRESET: the program has closed it with something unread
+            except OSError:  # ECONNRESET: the program has closed it with something unread, if it was ever accepted
                 self._write(chunks)
                 self.let_go(transport.Abort(self.number))
                 return
@@ -306,7 +307,6 @@ class StreamEnd(End):
 
     def _write(self, chunks, urgent=False):
         if chunks:
-            self.unaccepted = None
             self.post(transport.Write(self.number, chunks, urgent))
 
     def _end_of_program(self):
@@ -325,16 +325,10 @@ class StreamEnd(End):
             self._service.endpoints.forget(self.transport, self)
             self.close_pair()
             self._service.bury(self)
-        elif self._unwritten or self._never_accepted():
+        elif self._unwritten:
             self.let_go(transport.Abort(self.number))  # RFC 2525 §2.17: unread data, as Linux
         else:
             self.let_go(transport.Close(self.number, self.values.get("linger") if self._abortive() else None))
-
-    def _never_accepted(self):
-        """Whether its listener has been closed before anybody took it."""
-        if self.unaccepted is not None:
-            self.unaccepted.count_taken()  # it may have been taken, and closed, just now
-        return self.unaccepted is not None
 
     def _abortive(self):
         return self.values.get("linger") == 0
@@ -373,7 +367,7 @@ class StreamEnd(End):
 
     def _received(self, buffers):
         size = sum(map(len, buffers))
-        if self._deaf or (self.sock is None and self.unaccepted is None):
+        if self._deaf or (self.sock is None and not self.waits):
             self._consumed(size)
             return
         if not self._pending and self._urgent is None and self.sock is not None:

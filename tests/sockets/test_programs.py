@@ -1,0 +1,380 @@
+"""The boundary in one process: sockets of the standard library's kind on two stacks, joined by a memory link."""
+
+import errno
+import os
+import select
+import socket
+import struct
+
+import gevent
+import pytest
+
+from pystack import Interface, Stack, StackStopped
+from pystack.device import memory
+
+HERE, THERE = "10.0.0.1", "10.0.0.2"
+PORT = 80
+OPTIONS = [
+    (socket.SOL_SOCKET, socket.SO_REUSEADDR, 1),
+    (socket.SOL_SOCKET, socket.SO_REUSEPORT, 1),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.SOL_SOCKET, socket.SO_PRIORITY, 5),
+    (socket.IPPROTO_IP, socket.IP_TTL, 7),
+    (socket.IPPROTO_IP, socket.IP_TOS, 0x10),
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.IPPROTO_TCP, socket.TCP_CORK, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 77),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 78),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 8),
+    (socket.IPPROTO_TCP, socket.TCP_SYNCNT, 3),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1500),
+]
+
+
+@pytest.fixture
+def stacks():
+    left, right = memory.pair()
+    with (
+        Stack([Interface(device=left, addresses=[f"{HERE}/24"])]) as here,
+        Stack([Interface(device=right, addresses=[f"{THERE}/24"])]) as there,
+    ):
+        yield here, there
+        for stack in (here, there):
+            assert stack.counters()["stack"]["bugs"] == 0
+
+
+@pytest.fixture
+def connected(stacks):
+    """``(client, server)``, a connection."""
+    here, there = stacks
+    with there.create_server((THERE, PORT)) as listener:
+        with here.create_connection((THERE, PORT), timeout=5) as client:
+            server, address = listener.accept()
+            assert address == client.getsockname()
+            server.settimeout(5)
+            with server:
+                yield client, server
+
+
+def descriptors():
+    return len(os.listdir("/proc/self/fd"))
+
+
+def fails(number, function, *arguments):
+    with pytest.raises(OSError) as caught:
+        function(*arguments)
+    assert caught.value.errno == number, caught.value
+
+
+# -- streams --------------------------------------------------------------------------------------------------------
+
+
+def test_bytes_both_ways_and_a_half_close(connected):
+    client, server = connected
+    client.sendall(b"hello")
+    client.shutdown(socket.SHUT_WR)
+    assert (server.recv(100), server.recv(100)) == (b"hello", b"")
+    server.sendall(b"world")
+    server.close()
+    assert (client.recv(100), client.recv(100)) == (b"world", b"")
+
+
+def test_what_was_written_before_close_arrives(connected):
+    client, server = connected
+    body = bytes(3_000_000)
+    writer = gevent.spawn(client.sendall, body)
+    got = 0
+    while got < len(body):
+        got += len(server.recv(1 << 16))
+        if got > 1_000_000 and not writer.dead:
+            writer.join()
+            client.close()
+    assert server.recv(1) == b""
+
+
+def test_close_with_something_unread_is_a_reset(connected):
+    """RFC 2525 §2.17, as Linux. What had come before it is read first."""
+    client, server = connected
+    client.sendall(b"x")
+    assert server.recv(1, socket.MSG_PEEK) == b"x"
+    server.sendall(b"last words")
+    assert client.recv(100) == b"last words"
+    server.close()
+    fails(errno.ECONNRESET, client.recv, 100)
+    assert client.recv(100) == b""
+    fails(errno.EPIPE, client.send, b"x")
+
+
+def test_linger_of_no_seconds_is_a_reset(connected):
+    client, server = connected
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    server.close()
+    fails(errno.ECONNRESET, client.recv, 100)
+
+
+def test_an_error_is_told_once_by_so_error(connected):
+    client, server = connected
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    server.close()
+    select_readable(client)
+    assert client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNRESET
+    assert client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+    assert client.recv(1) == b""
+    fails(errno.ENOTCONN, client.getpeername)
+
+
+def select_readable(sock):
+    from gevent.select import select as wait
+
+    assert wait([sock], [], [], 5)[0]
+
+
+def test_a_slow_reader_stops_the_writer(connected):
+    client, server = connected
+    client.setblocking(False)
+    sent = 0
+    with pytest.raises(BlockingIOError):
+        while True:
+            sent += client.send(bytes(1 << 16))
+            gevent.sleep(0)
+            assert sent < 200_000_000
+    got = 0
+    while got < sent:
+        got += len(server.recv(1 << 20))
+    assert got == sent
+
+
+def test_a_socket_that_is_not_connected(stacks):
+    here, _ = stacks
+    with here.socket() as sock:
+        fails(errno.ENOTCONN, sock.recv, 1)
+        fails(errno.EPIPE, sock.send, b"x")
+        fails(errno.ENOTCONN, sock.getpeername)
+        fails(errno.ENOTCONN, sock.shutdown, socket.SHUT_WR)
+        fails(errno.EINVAL, sock._sock._accept)
+        assert sock.getsockname() == ("0.0.0.0", 0)
+
+
+def test_refused_and_then_connected_with_the_same_socket(stacks):
+    """As on Linux, an attempt that failed leaves the socket, its port and its options as they were."""
+    here, there = stacks
+    with here.socket() as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.bind((HERE, 4444))
+        fails(errno.ECONNREFUSED, sock.connect, (THERE, PORT))
+        with there.create_server((THERE, PORT)) as listener:
+            sock.connect((THERE, PORT))
+            assert listener.accept()[1] == (HERE, 4444)
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+
+
+def test_non_blocking_connect_polls_writable_when_it_is_over(stacks):
+    here, there = stacks
+    for port, number in ((PORT, 0), (PORT + 1, errno.ECONNREFUSED)):
+        with there.create_server((THERE, PORT)), here.socket() as sock:
+            sock.setblocking(False)
+            assert sock._sock.connect_ex((THERE, port)) == errno.EINPROGRESS
+            poll = select.poll()
+            poll.register(sock.fileno(), select.POLLOUT)
+            while not poll.poll(0):
+                gevent.sleep(0)
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == number
+
+
+def test_the_plug_of_a_connect_is_no_data(stacks):
+    here, there = stacks
+    with there.create_server((THERE, PORT)) as listener, here.create_connection((THERE, PORT)) as client:
+        server = listener.accept()[0]
+        client.sendall(b"first")
+        assert server.recv(1 << 20) == b"first"
+        server.close()
+
+
+def test_unreachable_at_once(stacks):
+    with stacks[0].socket() as sock:
+        fails(errno.ENETUNREACH, sock.connect, ("203.0.113.1", 1))
+
+
+# -- listeners ------------------------------------------------------------------------------------------------------
+
+
+def test_a_listener_is_readable_when_a_connection_waits(stacks):
+    here, there = stacks
+    with there.create_server((THERE, PORT)) as listener:
+        poll = select.poll()
+        poll.register(listener.fileno(), select.POLLIN)
+        assert poll.poll(0) == []
+        with here.create_connection((THERE, PORT)):
+            assert poll.poll(1000)
+            listener.accept()[0].close()
+            assert poll.poll(0) == []
+
+
+def test_what_a_listener_has_not_accepted_is_reset_with_it(stacks):
+    here, there = stacks
+    listener = there.create_server((THERE, PORT))
+    with here.create_connection((THERE, PORT), timeout=5) as client:
+        listener.close()
+        fails(errno.ECONNRESET, client.recv, 1)
+
+
+def test_a_connection_that_was_reset_before_it_was_accepted_is_accepted_all_the_same(stacks):
+    here, there = stacks
+    with there.create_server((THERE, PORT)) as listener:
+        client = here.create_connection((THERE, PORT))
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+        gevent.sleep(0)
+        server = listener.accept()[0]
+        server.settimeout(5)
+        fails(errno.ECONNRESET, server.recv, 1)
+        server.close()
+
+
+def test_the_backlog_is_what_is_not_accepted(stacks):
+    """Accepting makes room: Taken is told when the record has been read."""
+    here, there = stacks
+    with there.create_server((THERE, PORT), backlog=2) as listener:
+        for _ in range(20):
+            with here.create_connection((THERE, PORT), timeout=5):
+                listener.accept()[0].close()
+
+
+def test_a_port_is_free_when_close_returns(stacks):
+    here, _ = stacks
+    for _ in range(50):
+        with here.socket() as sock:
+            sock.bind((HERE, PORT))
+            sock.listen()
+        with here.socket(type=socket.SOCK_DGRAM) as sock:
+            sock.bind((HERE, PORT))
+    with here.socket() as sock, here.socket() as other:
+        sock.bind((HERE, PORT))
+        fails(errno.EADDRINUSE, other.bind, (HERE, PORT))
+        fails(errno.EINVAL, sock.bind, (HERE, PORT + 1))
+
+
+def test_accepted_sockets_inherit_options(stacks):
+    here, there = stacks
+    with there.create_server((THERE, PORT)) as listener:
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with here.create_connection((THERE, PORT)):
+            server = listener.accept()[0]
+            assert server.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+            server.close()
+
+
+# -- options --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("level", "name", "value"), OPTIONS)
+def test_options_are_kept_as_the_kernel_keeps_them(stacks, level, name, value):
+    with stacks[0].socket() as ours, socket.socket() as kernel:
+        for sock in (ours, kernel):
+            sock.setsockopt(level, name, value)
+        assert ours.getsockopt(level, name) == kernel.getsockopt(level, name) == value
+
+
+def test_options_that_there_are_not(stacks):
+    with stacks[0].socket() as sock:
+        fails(errno.ENOPROTOOPT, sock.setsockopt, socket.IPPROTO_TCP, 23, 5)  # TCP_FASTOPEN
+        fails(errno.ENOPROTOOPT, sock.getsockopt, socket.IPPROTO_TCP, 999)
+        fails(errno.EINVAL, sock.setsockopt, socket.IPPROTO_IP, socket.IP_TTL, 256)
+        fails(errno.ENOENT, sock.setsockopt, socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"none")
+        fails(errno.ENODEV, sock.setsockopt, socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"none0")
+
+
+def test_what_a_socket_is(stacks):
+    for kind, protocol in ((socket.SOCK_STREAM, 6), (socket.SOCK_DGRAM, 17)):
+        with stacks[0].socket(type=kind) as sock:
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) == kind
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_DOMAIN) == socket.AF_INET
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_PROTOCOL) == protocol
+
+
+def test_tcp_info(connected):
+    client, _ = connected
+    info = client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+    assert len(info) == 104 and info[0] == 1  # TCP_ESTABLISHED
+
+
+# -- datagrams ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def datagrams(stacks):
+    here, there = stacks
+    with here.socket(type=socket.SOCK_DGRAM) as client, there.socket(type=socket.SOCK_DGRAM) as server:
+        client.settimeout(5)
+        server.settimeout(5)
+        server.bind((THERE, PORT))
+        yield client, server
+
+
+def test_datagrams_keep_their_bounds_and_their_senders(datagrams):
+    client, server = datagrams
+    for payload in (b"one", b"", b"x" * 60_000):
+        assert client.sendto(payload, (THERE, PORT)) == len(payload)
+        assert server.recvfrom(65_536) == (payload, (HERE, client.getsockname()[1]))
+
+
+def test_a_datagram_that_is_too_long_is_cut(datagrams):
+    client, server = datagrams
+    client.sendto(b"123456", (THERE, PORT))
+    data, _, flags, _ = server.recvmsg(3)
+    assert (data, flags & socket.MSG_TRUNC) == (b"123", socket.MSG_TRUNC)
+    fails(errno.EMSGSIZE, client.sendto, bytes(65_508), (THERE, PORT))
+
+
+def test_a_connected_datagram_socket_hears_that_nobody_listens(datagrams):
+    client, _ = datagrams
+    client.connect((THERE, PORT + 1))
+    client.send(b"x")
+    fails(errno.ECONNREFUSED, client.recv, 1)
+
+
+def test_a_datagram_without_a_way_is_refused_at_once(datagrams):
+    client, _ = datagrams
+    fails(errno.ENETUNREACH, client.sendto, b"x", ("203.0.113.1", 1))
+    fails(errno.EACCES, client.sendto, b"x", ("255.255.255.255", 1))
+    fails(errno.EDESTADDRREQ, client.send, b"x")
+
+
+def test_control_messages_of_datagrams(datagrams):
+    client, server = datagrams
+    server.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS, 1)
+    client.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, 0x20)
+    client.sendto(b"x", (THERE, PORT))
+    _, messages, _, _ = server.recvmsg(10, 100)
+    assert messages == [(socket.IPPROTO_IP, socket.IP_TOS, b"\x20")]
+
+
+# -- ends -----------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_left_of_sockets_that_are_closed(stacks):
+    here, there = stacks
+    here.socket().close()
+    there.socket().close()
+    gevent.sleep(0.01)
+    before = descriptors()
+    with there.create_server((THERE, PORT)) as listener:
+        for _ in range(20):
+            with here.create_connection((THERE, PORT), timeout=5) as client:
+                listener.accept()[0].close()
+                assert client.recv(1) == b""
+    here.socket(type=socket.SOCK_DGRAM).close()
+    gevent.sleep(0.01)
+    assert descriptors() == before
+
+
+def test_sockets_of_a_stack_that_is_closed(stacks):
+    here, there = stacks
+    listener = there.create_server((THERE, PORT))
+    client = here.create_connection((THERE, PORT))
+    here.close()
+    fails(errno.ENETDOWN, client.recv, 1)
+    with pytest.raises((OSError, StackStopped)):
+        here.socket()
+    client.close()
+    listener.close()
