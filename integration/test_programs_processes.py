@@ -1,5 +1,7 @@
 """Unmodified programs of more than one process, on the stack, with the kernel on the other side."""
 
+import sys
+
 import pytest
 
 from integration.programs.content import content, sha256
@@ -81,3 +83,12 @@ def test_a_program_that_ends_at_once_loses_nothing(runner):
     )
     assert runner.run("-c", code, runner.host, PORT, PROGRAMS).status == 0
     assert server.until("took=") == f"took=3000000 {sha256(content(3_000_000))}"
+
+
+def test_a_reset_under_tls_is_no_clean_end(runner):
+    """CPython itself took it for one before 3.13, when OpenSSL was told so by the kernel."""
+    ca, chain = runner.certificates()
+    facts = runner.run("tls_reset.py", chain, ca).facts()
+    if runner.flavour == "kernel" and sys.version_info < (3, 13):
+        facts["then"] = "ConnectionResetError"
+    assert facts == {"first": "b'hello'", "then": "ConnectionResetError"}

@@ -4,10 +4,10 @@ import _socket
 import atexit
 import sys
 
-from monkey import substitutes
+from monkey import substitutes, tls
 from monkey.names import Names
 from monkey.resolver import from_system
-from monkey.socket import Socket
+from monkey.socket import Socket, raise_pending
 
 _RESOLVER = ("getaddrinfo", "getnameinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr")
 _NAMES = ("if_nameindex", "if_nametoindex", "if_indextoname")
@@ -46,7 +46,13 @@ class Patch:
             for kind in Socket.kernel_class.__subclasses__():
                 if kind is not Socket:
                     self._graft(kind)
+            if "ssl" in sys.modules:
+                kind = sys.modules["ssl"].SSLSocket
+                self._undo += [(setattr, (kind, name, method)) for name, method in tls.watch(kind, raise_pending)]
             late += _kernel_sockets()
+        if "gevent" in sys.modules:
+            # gevent asks in native threads, by the class that it has replaced; ours waits as its greenlets do.
+            self._set(sys.modules["gevent"].get_hub(), "resolver", engine.resolver)
         substitutes.install()
         return late
 
@@ -64,9 +70,9 @@ class Patch:
         setattr(owner, name, value)
 
     def _replace(self, by_identity):
-        """In every module that has copies: ``{id of the old one: the new one}``."""
-        for module in list(sys.modules.values()):
-            if module is not None and module is not _socket and not module.__name__.startswith("monkey"):
+        """In every module that has copies, but ours: ``{id of the old one: the new one}``."""
+        for name, module in list(sys.modules.items()):
+            if module is not None and module is not _socket and not name.startswith(("monkey", "pystack")):
                 for key, value in list(getattr(module, "__dict__", {}).items()):
                     replacement = by_identity.get(id(value))
                     if replacement is not None:
@@ -78,7 +84,7 @@ class Patch:
         Its bases cannot be exchanged before Python 3.12: the kernel's class is not of the garbage collector's there.
         """
         for name, value in vars(Socket).items():
-            if name not in vars(kind) and name not in ("__slots__", "__module__", "__doc__"):
+            if name not in vars(kind) and name not in ("__slots__", "__module__", "__doc__", "__init_subclass__"):
                 setattr(kind, name, value)
                 self._undo.append((delattr, (kind, name)))
 

@@ -80,6 +80,9 @@ class Resolver:
         self._hostname = hostname
         self._dns = None
 
+    def close(self):
+        """For gevent's hub, whose resolver it can be: nothing is open."""
+
     def getaddrinfo(self, host, port, family=0, type=0, proto=0, flags=0):
         family, type, proto, flags = map(_c_int, (family, type, proto, flags))
         if host is None:

@@ -21,7 +21,7 @@ from _socket import (
     SOL_SOCKET,
 )
 
-from monkey import addresses
+from monkey import addresses, tls
 from monkey.client import kernel_socket as _kernel
 from monkey.client import refusal
 from monkey.datagrams import Datagrams, check_ancillary
@@ -75,6 +75,11 @@ class Socket(_kernel):
     __slots__ = ()
     kernel_class = _kernel
     pystack_engine = None  # an `Engine`: of the class, for all its sockets
+
+    def __init_subclass__(cls, **named):
+        super().__init_subclass__(**named)
+        if (cls.__module__, cls.__name__) == ("ssl", "SSLSocket"):
+            tls.watch(cls, raise_pending)
 
     def __init__(self, family=-1, type=-1, proto=-1, fileno=None):
         if fileno is not None:
@@ -559,6 +564,15 @@ class Socket(_kernel):
         if level == SOL_SOCKET and name == _socket.SO_SNDBUF and known.datagrams is None:
             _kernel.setsockopt(self, *arguments)  # what waits in the pair is in the send buffer, too
         return None
+
+
+def raise_pending(sock):
+    """Raise the error that a socket of ours has pending."""
+    known = sock.pystack_engine.known.get(sock.fileno())
+    if known is not None:
+        number = sock.pystack_engine.status(known.inode, True)[1]
+        if number:
+            raise refusal(number)
 
 
 def _is_native(known, level, name):

@@ -23,6 +23,7 @@ from pystack.device.pcap import Capture
 from pystack.device.tap import Tap
 from pystack.errors import DeviceError, StackError
 from pystack.gateway.gateway import Gateway
+from pystack.gateway.streams import StreamRelay
 from pystack.runtime import stats
 from pystack.runtime.clock import MonotonicClock
 from pystack.sockets import kernel
@@ -58,6 +59,7 @@ class Engine:
         self.path = None
         self._folder = None
         self._masquerade = None
+        self._published = None
 
     def start(self):
         """Bring the stack up, and let processes join. Raises StackError, OSError; then nothing is left behind."""
@@ -69,6 +71,8 @@ class Engine:
                 self._start_user()
             else:
                 self._start_tap_or_user()
+            if options.publish and self.gateway is None:
+                self._start_publishing()
             self.service = self.stack.service()
             self._folder = tempfile.mkdtemp(prefix="pystack-")
             self.path = os.path.join(self._folder, "engine")
@@ -84,6 +88,8 @@ class Engine:
         text = self._summary() if self.options.stats and self.stack is not None else None
         if self._masquerade is not None:
             self._masquerade.close()
+        if self._published is not None:
+            self._published.close()
         if self.gateway is not None:
             self.gateway.close()
         if self.stack is not None:
@@ -114,7 +120,7 @@ class Engine:
     def _drained(self):
         """Whether nothing waits to be delivered; and whether only peers that do not end their side are waited for."""
         states = {state for _, _, state in self.stack.connections()} - _DONE
-        idle = (self.gateway is None or self.gateway.idle) and not self._resolving()
+        idle = all(relay is None or relay.idle for relay in (self.gateway, self._published)) and not self._resolving()
         return idle and not states, idle and states <= {"FIN-WAIT-2"}
 
     def _resolving(self):
@@ -169,6 +175,7 @@ class Engine:
                 if number is None or options.link_name or not _is_taken(error):
                     raise
                 continue
+            log.info("TAP %s: the stack has %s, the host %s", tap.name, ", ".join(addresses), host)
             if options.nat:
                 self._start_nat(tap.name, str(ipaddress.ip_interface(host).network))
             return
@@ -179,6 +186,21 @@ class Engine:
 
         self._masquerade = Masquerade(name, network)
         self._masquerade.open()
+
+    def _start_publishing(self):
+        """Relay ports of the host's where there is no gateway that does it."""
+        own = self.options.addresses[0] if self.options.addresses else self.stack.addresses()[-1][1]
+        own = str(ipaddress.ip_interface(own).ip)
+        self._published = StreamRelay(None, lambda port: self.stack.connect(own, port, nodelay=True), None)
+        for each in self.options.publish:
+            if each.protocol != "tcp":
+                raise StackError("--publish: a UDP port can be published with --link user alone")
+            try:
+                self._published.publish(each.host, each.host_port, each.port)
+            except OSError as error:
+                raise StackError(
+                    f"--publish: cannot listen on {each.host}:{each.host_port}: {error.strerror}"
+                ) from error
 
     def _start_user(self):
         options = self.options
@@ -192,12 +214,12 @@ class Engine:
             str(ipaddress.ip_interface(addresses[0]).ip),
             seed=options.seed,
             publish=[(each.host, each.host_port, each.port, each.protocol) for each in options.publish],
-            nameservers=options.dns,
         )
         # The device that the stack wraps is opened first: a pair passes frames on as soon as both sides are.
         self._start_stack([self._interface(ours, addresses, host)])
         self.gateway = gateway
         gateway.start()
+        log.info("gateway: the stack has %s, the host is %s", ", ".join(addresses), host)
         self.nameservers = (str(host_ip),)
 
     def _interface(self, device, addresses, host):

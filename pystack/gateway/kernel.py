@@ -7,10 +7,8 @@ import struct
 from weakref import WeakSet
 
 import gevent
-from gevent.monkey import get_original
 
-_kernel_class = getattr(_socket.socket, "kernel_class", _socket.socket)  # the seam, if in place, tells what was there
-_epoll = get_original("select", "epoll")
+from pystack.sockets.kernel import epoll, socket
 
 _READ, _WRITE = 1, 2  # libev's
 _MAX_DATAGRAM = 65_535
@@ -29,7 +27,7 @@ def abandon():
 
 def open_socket(family, kind, protocol=0):
     """A nonblocking socket of the kernel's."""
-    made = _kernel_class(family, kind | _socket.SOCK_CLOEXEC, protocol)
+    made = socket(family, kind | _socket.SOCK_CLOEXEC, protocol)
     made.setblocking(False)
     return made
 
@@ -96,7 +94,7 @@ class Connection:
 
         A socket whose stream has ended is readable for ever, so this waits for hang-ups and errors alone.
         """
-        poll = _epoll()
+        poll = epoll()
         try:
             poll.register(self._sock.fileno(), 0)
             while not poll.poll(0):
@@ -147,7 +145,7 @@ class Listener:
                 if error.errno not in _PENDING and error.errno != errno.ECONNABORTED:
                     raise
             else:
-                return Connection(_kernel_class(fileno=fd))
+                return Connection(socket(fileno=fd))
             _wait(self._sock.fileno(), _READ)
 
     def close(self):
