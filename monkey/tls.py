@@ -1,10 +1,13 @@
 """`ssl.SSLSocket`, whose OpenSSL reads and writes the descriptor itself: there a reset looks like an end.
 
-On the kernel it is ECONNRESET; so whatever OpenSSL makes of an end, the engine is asked whether it was one.
+On the kernel it is ECONNRESET; so whatever OpenSSL makes of an end, the engine is asked whether it was one. Older
+Pythons take a reset under TLS for an end on the kernel as well (gh-115627), and programs for them may count on that.
 """
 
 import functools
+import sys
 
+_TOLD = sys.version_info >= (3, 12, 3) or (3, 11, 9) <= sys.version_info < (3, 12)
 _METHODS = ("read", "write", "do_handshake", "unwrap")
 
 
@@ -13,7 +16,7 @@ def watch(kind, raise_pending):
 
     Returns ``[(name, method as it was)]``.
     """
-    old = [(name, vars(kind)[name]) for name in _METHODS if name in vars(kind)]
+    old = [(name, vars(kind)[name]) for name in _METHODS if _TOLD and name in vars(kind)]
     for name, method in old:
         setattr(kind, name, _watched(method, raise_pending))
     return old
