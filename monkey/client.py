@@ -19,6 +19,27 @@ def refusal(number):
     return OSError(number, os.strerror(number))
 
 
+class Channel(kernel_socket):
+    """A control channel. A program that becomes a daemon closes every descriptor, and its next files have the same
+    numbers: so it is looked at before it is used."""
+
+    __slots__ = ("_inode",)
+
+    def remember(self):
+        """It is what its descriptor says now."""
+        self._inode = os.fstat(self.fileno()).st_ino
+
+    def is_open(self):
+        """Whether it is still; if not, the descriptor is somebody else's, and let go."""
+        try:
+            if os.fstat(self.fileno()).st_ino == self._inode:
+                return True
+        except OSError:
+            pass
+        self.detach()
+        return False
+
+
 class Client:
     """The control channels of this process. Any thread may `call`, and so may a signal handler, in the middle of
     another call: each call has a channel to itself, and nothing is locked.
@@ -40,10 +61,7 @@ class Client:
         return self._call(operation, inode, body, descriptor)[0]
 
     def _call(self, operation, inode=0, body=b"", descriptor=None):
-        try:
-            channel = self._free.pop()
-        except IndexError:
-            channel = self._new_channel()
+        channel = self._channel()
         try:
             answer = _ask(channel, protocol.REQUEST.pack(operation, inode) + body, descriptor)
         except BaseException:
@@ -52,21 +70,31 @@ class Client:
         self._free.append(channel)
         return _read(*answer)
 
-    def _new_channel(self):
+    def _channel(self):
+        """One that nobody uses, old or new."""
+        while True:
+            try:
+                channel = self._free.pop()
+            except IndexError:
+                break
+            if channel.is_open():
+                return channel
+        if self._root is not None and not self._root.is_open():
+            self._root = self._join()
         if self._root is None:
             raise refusal(errno.ENETDOWN)
         # Threads may do so at once: it does not matter who gets which.
-        _, sock = _read(*_ask(self._root, protocol.REQUEST.pack(protocol.NEW_CHANNEL, 0), None))
-        return sock
+        return _read(*_ask(self._root, protocol.REQUEST.pack(protocol.NEW_CHANNEL, 0), None))[1]
 
     def _join(self):
-        sock = kernel_socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
+        sock = Channel(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
         try:
             sock.setblocking(True)
             sock.connect(self._path)
         except BaseException:
             sock.close()
             raise
+        sock.remember()
         return sock
 
     def close(self):
@@ -99,8 +127,13 @@ class Client:
 
 def _inherited(life):
     os.set_inheritable(life, False)
-    sock = kernel_socket(fileno=life)
+    return _channel_of(life)
+
+
+def _channel_of(fd):
+    sock = Channel(fileno=fd)
     sock.setblocking(True)
+    sock.remember()
     return sock
 
 
@@ -122,8 +155,7 @@ def _read(message, ancillary, flags):
     sock = None
     for level, kind, data in ancillary:
         if level == SOL_SOCKET and kind == SCM_RIGHTS and len(data) >= 4:
-            sock = kernel_socket(fileno=struct.unpack_from("i", data)[0])
-            sock.setblocking(True)
+            sock = _channel_of(struct.unpack_from("i", data)[0])
     (number,) = protocol.REPLY.unpack_from(message)
     if number:
         raise refusal(number)

@@ -112,11 +112,15 @@ class Service:
             end.close_pair()
         self.poller.close()
 
-    def _joined(self, events):
-        while True:
+    def _joined(self, events=0):
+        while self._listening is not None:
             try:
                 fd, _ = self._listening._accept()
-            except OSError:
+            except BlockingIOError:
+                return
+            except OSError as error:
+                log.warning("a process waits to join: %s", error)
+                gevent.spawn_later(_RETRY, self._joined)  # a descriptor may be free then
                 return
             sock = kernel.socket(fileno=fd)
             sock.setblocking(False)
@@ -227,8 +231,8 @@ class Service:
                 self._handlers[operation](end, body, reply)
         except struct.error:
             reply(errno.EINVAL)
-        except KeyError:
-            reply(errno.EOPNOTSUPP)
+        except (KeyError, AttributeError):
+            reply(errno.EOPNOTSUPP)  # such a socket has no such operation
         except OSError as error:
             reply(error.errno or errno.EIO)
         except StackStopped:
