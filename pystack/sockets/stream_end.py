@@ -3,18 +3,16 @@
 import errno
 import fcntl
 import struct
-from collections import deque
-from itertools import islice
-from socket import MSG_OOB, SHUT_RD, SHUT_WR, SO_OOBINLINE, SO_RCVBUF, SO_SNDBUF, SOL_SOCKET
+from socket import SHUT_RD, SHUT_WR, SO_OOBINLINE, SO_RCVBUF, SO_SNDBUF, SOL_SOCKET
 
 from pystack import transport
 from pystack.sockets import options, protocol
 from pystack.sockets.backlog import Backlog
 from pystack.sockets.ends import End, refusal
+from pystack.sockets.outflow import Outflow
 
 CHUNK = 65_536  # bytes of one read, and so of one segment where the device takes large ones
 READS = 16  # in one turn; whoever has more has another turn
-_MOST_BUFFERS = 64  # of one sendmsg
 _SIOCATMARK = 0x8905
 _MULTICAST = 224
 
@@ -43,12 +41,8 @@ class StreamEnd(End):
         self._hung_up = False
         self._shut = False  # the program has ended its sending side
         self._ended = False  # the peer has
-        self._deaf = False  # the program reads no more
         self._finished = False  # TCP knows the connection no more
-        self._pending = deque()  # memoryviews for the program
-        self._unwritten = 0  # bytes in them
-        self._passed = 0  # bytes written into the pair so far
-        self._urgent = None  # (byte, how many bytes are before it)
+        self._outflow = Outflow(sock)
         self._marks = False  # the program sends urgent data
 
     def state(self):
@@ -183,7 +177,7 @@ class StreamEnd(End):
             self._ended = True
             self._push()
         elif kind is transport.UrgentReceived:
-            self._urgent = event.byte, event.mark
+            self._outflow.urgent = event.byte, event.mark
             self._push()
         elif kind is transport.Finished:
             self._ended = self._finished = True
@@ -202,6 +196,7 @@ class StreamEnd(End):
         """It has a pair from now on."""
         self.inode, self.sock, self._fd = inode, sock, sock.fileno()
         self.waits = False
+        self._outflow.sock = sock
         self.watch()
         self._push()
 
@@ -325,7 +320,7 @@ class StreamEnd(End):
             self._service.endpoints.forget(self.transport, self)
             self.close_pair()
             self._service.bury(self)
-        elif self._unwritten:
+        elif self._outflow.waiting:
             self.let_go(transport.Abort(self.number))  # RFC 2525 §2.17: unread data, as Linux
         else:
             self.let_go(transport.Close(self.number, self.values.get("linger") if self._abortive() else None))
@@ -366,106 +361,29 @@ class StreamEnd(End):
     # -- to the program -----------------------------------------------------------------------------------------------
 
     def _received(self, buffers):
-        size = sum(map(len, buffers))
-        if self._deaf or (self.sock is None and not self.waits):
-            self._consumed(size)
-            return
-        if not self._pending and self._urgent is None and self.sock is not None:
-            sent = self._send(buffers)
-            self._consumed(sent)
-            if sent == size:
-                return
-            for buffer in buffers:
-                if sent >= len(buffer):
-                    sent -= len(buffer)
-                else:
-                    view = memoryview(buffer)[sent:]
-                    sent = 0
-                    self._pending.append(view)
-                    self._unwritten += len(view)
+        if self.sock is None and not self.waits:
+            self._consumed(sum(map(len, buffers)))
         else:
-            self._pending.extend(map(memoryview, buffers))
-            self._unwritten += size
-            self._push()
+            self._consumed(self._outflow.put(buffers))
 
     def writable(self):
         if self.backlog is not None:
             self.backlog.writable()
-        elif self._pending or self._ended:
+        elif self._outflow.waiting or self._ended:
             self._push()
 
     def _push(self):
         """Write what waits into the pair; when all is there, what comes after it: the end."""
         if self.sock is None:
             return
-        consumed = 0
-        while self._pending and not self._deaf:
-            before = self._before_mark()
-            if before == 0:
-                if not self._send_mark():
-                    break
-                continue
-            buffers = list(islice(self._pending, _MOST_BUFFERS))
-            if before is not None:
-                buffers = _first(buffers, before)
-            sent = self._send(buffers)
-            if not sent:
-                break
-            self._drop_pending(sent)
-            consumed += sent
-        if self._deaf:
-            consumed += self._unwritten
-            self._pending.clear()
-            self._unwritten = 0
-        if self._urgent is not None and not self._pending and self._before_mark() == 0:
-            self._send_mark()
-        self._consumed(consumed)
-        if self._ended and not self._pending:
+        outflow = self._outflow
+        self._consumed(outflow.flush())
+        if self._ended and not outflow.waiting:
             if self._finished:
                 self._over()
             else:
-                self._deaf = True
+                outflow.deaf = True
                 _shutdown(self.sock, SHUT_WR)
-
-    def _before_mark(self):
-        """How many bytes come before the urgent one; None: there is no such."""
-        if self._urgent is None:
-            return None
-        return max(self._urgent[1] - self._passed, 0)
-
-    def _send_mark(self):
-        try:
-            self.sock.send(bytes([self._urgent[0]]), MSG_OOB)
-        except BlockingIOError:
-            return False
-        except OSError:
-            pass  # the kernel has no urgent data on such pairs (before Linux 5.15), or the program reads no more
-        self._urgent = None
-        return True
-
-    def _send(self, buffers):
-        """Write into the pair; returns how much of it went."""
-        try:
-            sent = self.sock.sendmsg(buffers)
-        except BlockingIOError:
-            return 0
-        except OSError:
-            self._deaf = True  # the program reads no more: what comes is thrown away, as Linux after SHUT_RD
-            return sum(map(len, buffers))
-        self._passed += sent
-        return sent
-
-    def _drop_pending(self, size):
-        pending = self._pending
-        self._unwritten -= size
-        while size:
-            first = pending[0]
-            if len(first) <= size:
-                size -= len(first)
-                pending.popleft()
-            else:
-                pending[0] = first[size:]
-                size = 0
 
     def _consumed(self, size):
         if size and not self._finished:
@@ -482,17 +400,6 @@ class StreamEnd(End):
 
 _TRANSPORT_SETTINGS = {option.setting for option in options.TCP.values() if option.transport}
 _CLOSE, _LISTEN = 7, 10  # TCP_CLOSE, TCP_LISTEN
-
-
-def _first(buffers, size):
-    """The first *size* bytes of a list of buffers, as a list."""
-    found = []
-    for buffer in buffers:
-        if size <= 0:
-            break
-        found.append(buffer[:size])
-        size -= len(buffer)
-    return found
 
 
 def _shutdown(sock, how):
