@@ -6,10 +6,11 @@ uses the patched `socket` like any other program. Neither is imported before the
 
 import _socket
 import operator
-import os
 import re
 import sys
 from _socket import AF_INET, AF_INET6, AF_UNSPEC, gaierror, herror
+
+from monkey.hostfiles import File, is_link_local, literal, parse_hosts, parse_services, read_resolv_conf
 
 _GAI_TEXT = {
     _socket.EAI_BADFLAGS: "Bad value for ai_flags",
@@ -74,8 +75,8 @@ class Resolver:
         self._ndots = ndots
         self._timeout = timeout
         self._attempts = attempts
-        self._hosts = _File(hosts_path, _parse_hosts)
-        self._services = _File(services_path, _parse_services)
+        self._hosts = File(hosts_path, parse_hosts)
+        self._services = File(services_path, parse_services)
         self._families = families
         self._hostname = hostname
         self._dns = None
@@ -219,9 +220,9 @@ class Resolver:
             chosen = [entry for entry in both if entry[0] in wanted]
             # RFC 6724 rule 1 puts ::1 first, but no route leads to "::": glibc lists 0.0.0.0 before it.
             return "", chosen if passive else chosen[::-1]
-        literal = _literal(name)
-        if literal is not None:
-            entry = _as_family(literal, family, flags)
+        number = literal(name)
+        if number is not None:
+            entry = _as_family(number, family, flags)
             return name, [entry if entry[2] is not None else _none()]
         if flags & _socket.AI_NUMERICHOST or _HOSTNAME.fullmatch(name) is None:
             raise _gaierror(_socket.EAI_NONAME)
@@ -242,7 +243,7 @@ class Resolver:
         entries = [entry for entry in known if entry[0] in families]
         if entries:
             addresses = dict.fromkeys(entry[1] for entry in entries)
-            return entries[0][2], [_literal(address) for address in addresses]
+            return entries[0][2], [literal(address) for address in addresses]
         bare = name.lower().removesuffix(".")
         if bare == "localhost" or bare.endswith(".localhost"):  # RFC 6761 §6.3: never a question for DNS
             local = [] if known else [(AF_INET, "127.0.0.1", 0), (AF_INET6, "::1", 0)]
@@ -322,24 +323,6 @@ def from_system(nameservers=None, *, resolv_conf="/etc/resolv.conf", **settings)
     return Resolver(**{**read_resolv_conf(resolv_conf), **settings})
 
 
-def read_resolv_conf(path):
-    """resolv.conf(5) as keyword arguments of `Resolver`; glibc's defaults for what is not there, or no file."""
-    servers, found = [], {}
-    domain = _socket.gethostname().partition(".")[2]
-    if domain:
-        found["search"] = [domain]
-    for key, *words in _lines(path):
-        if key == "nameserver" and words:
-            servers.append((words[0], 53))
-        elif key in ("search", "domain"):  # the last one wins
-            found["search"] = words if key == "search" else words[:1]
-        elif key == "options":
-            for option, _, value in (word.partition(":") for word in words):
-                if option in ("ndots", "timeout", "attempts") and value.isdecimal():
-                    found[option] = int(value)
-    return {"nameservers": servers[:3] or [("127.0.0.1", 53)], **found}
-
-
 def _none(code=_socket.EAI_NONAME):
     """For ``found or _none()``."""
     raise _gaierror(code)
@@ -407,40 +390,10 @@ def _number(service):
     return None if number >= 2**31 else number
 
 
-def _literal(name):
-    """``(family, address, scope id)`` of a numeric *name*, or None; the scope is None if there is no such zone."""
-    try:
-        if not any(character.isspace() for character in name):  # inet_aton stops at it, and calls the rest good
-            return AF_INET, _socket.inet_ntoa(_socket.inet_aton(name)), 0
-    except OSError:
-        pass
-    address, percent, scope = name.partition("%")
-    try:
-        address = _socket.inet_ntop(AF_INET6, _socket.inet_pton(AF_INET6, address))
-    except OSError:
-        return None
-    return AF_INET6, address, _scope_id(address, scope) if percent else 0
-
-
-def _is_link_local(address):
-    packed = _socket.inet_pton(AF_INET6, address)
-    return (packed[0] == 0xFE and packed[1] & 0xC0 == 0x80) or (packed[0] == 0xFF and packed[1] & 0xF == 2)
-
-
-def _scope_id(address, scope):
-    """RFC 4007 §11.2: an interface's name only where the scope is a link; None if there is no such zone."""
-    if _is_link_local(address):
-        try:
-            return _socket.if_nametoindex(scope)
-        except OSError:
-            pass
-    return int(scope) if scope.isdecimal() and int(scope) < 2**32 else None
-
-
 def _scope_suffix(address, scope):
     if not scope or ":" not in address:
         return ""
-    if _is_link_local(address):
+    if is_link_local(address):
         try:
             return "%" + _socket.if_indextoname(scope)
         except OSError:
@@ -467,59 +420,3 @@ def _nameserver(server):
     if bracket and (":" not in address or server.startswith("[")):
         return address.removeprefix("["), int(port)
     return server.strip("[]"), 53
-
-
-class _File:
-    """A parsed file, read again when it has changed; as if empty while it cannot be read."""
-
-    def __init__(self, path, parse):
-        self._path = path
-        self._parse = parse
-        self._cached = (None, None)
-
-    def read(self):
-        try:
-            status = os.stat(self._path)
-            version = (status.st_mtime_ns, status.st_size, status.st_ino)
-        except OSError:
-            version = ()
-        cached = self._cached
-        if cached[0] != version:
-            cached = self._cached = (version, self._parse(_lines(self._path)))  # one store: threads need no lock
-        return cached[1]
-
-
-def _lines(path):
-    """The words of each line of a configuration file, without comments; none if there is no file."""
-    try:
-        with open(path, encoding="latin-1") as file:
-            lines = file.read().splitlines()
-    except OSError:
-        return []
-    return [words for words in (re.split("[#;]", line)[0].split() for line in lines) if words]
-
-
-def _parse_hosts(lines):
-    """By lower-case name and by address; an entry is ``(family, address, canonical name, *aliases)``."""
-    by_name, by_address = {}, {}
-    for text, *names in lines:
-        literal = _literal(text)
-        if literal is None or literal[2] is None or not names:
-            continue
-        entry = (literal[0], text if "%" in text else literal[1], *names)
-        by_address.setdefault(literal[1], entry)
-        for name in dict.fromkeys(name.lower() for name in names):
-            by_name.setdefault(name, []).append(entry)
-    return by_name, by_address
-
-
-def _parse_services(lines):
-    """``{(name, protocol): port}`` with the aliases, and ``{(port, protocol): name}``."""
-    by_name, by_port = {}, {}
-    for name, *words in lines:
-        port, _, protocol = words[0].partition("/") if words else ("", "", "")
-        if port.isdecimal() and protocol:
-            by_port.setdefault((int(port), protocol), name)
-            for alias in (name, *words[1:]):
-                by_name.setdefault((alias, protocol), int(port))
-    return by_name, by_port

@@ -8,7 +8,7 @@ from _socket import AF_INET, AF_INET6, SOCK_DGRAM, SOCK_STREAM
 
 import pytest
 
-from monkey import resolver
+from monkey import hostfiles, resolver
 
 BOTH = (AF_INET, AF_INET6)
 HOSTS = """\
@@ -286,14 +286,14 @@ def test_the_settings_of_resolv_conf(tmp_path):
         "# comment\nnameserver 192.0.2.1 ; comment\nnameserver 2001:db8::1\ndomain wrong\nsearch a.example b.example\n"
         "options rotate ndots:2 timeout:1 attempts:x\nnameserver 192.0.2.2\nnameserver 192.0.2.3\n"
     )
-    assert resolver.read_resolv_conf(path) == {
+    assert hostfiles.read_resolv_conf(path) == {
         "nameservers": [("192.0.2.1", 53), ("2001:db8::1", 53), ("192.0.2.2", 53)],
         "search": ["a.example", "b.example"],
         "ndots": 2,
         "timeout": 1,
     }
     path.write_text("")
-    assert resolver.read_resolv_conf(path)["nameservers"] == [("127.0.0.1", 53)]
+    assert hostfiles.read_resolv_conf(path)["nameservers"] == [("127.0.0.1", 53)]
 
 
 def test_neither_socket_nor_dnspython_is_imported_before_a_name_needs_dns():
