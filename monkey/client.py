@@ -4,12 +4,14 @@ import _socket
 import errno
 import os
 import struct
+import time
 from _socket import AF_UNIX, SCM_RIGHTS, SOCK_CLOEXEC, SOCK_SEQPACKET, SOL_SOCKET
 
 from pystack.sockets import protocol
 
 _CLOEXEC = 0x40000000  # MSG_CMSG_CLOEXEC
 _ROOM = 64  # for a descriptor
+_PATIENCE, _PAUSE = 1.0, 0.001  # seconds, where descriptors are short
 
 kernel_socket = getattr(_socket.socket, "kernel_class", _socket.socket)
 
@@ -71,14 +73,30 @@ class Client:
         return _read(*answer)
 
     def _channel(self):
-        """One that nobody uses, old or new."""
+        """One that nobody uses, old or new; where there is no descriptor for a new one, another thread's, soon."""
+        end = None
+        while True:
+            channel = self._free_channel()
+            if channel is not None:
+                return channel
+            try:
+                return self._new_channel()
+            except OSError as error:
+                end = end or time.monotonic() + _PATIENCE
+                if error.errno not in (errno.EMFILE, errno.ENFILE) or time.monotonic() > end:
+                    raise
+            time.sleep(_PAUSE)
+
+    def _free_channel(self):
         while True:
             try:
                 channel = self._free.pop()
             except IndexError:
-                break
+                return None
             if channel.is_open():
                 return channel
+
+    def _new_channel(self):
         if self._root is not None and not self._root.is_open():
             self._root = self._join()
         if self._root is None:

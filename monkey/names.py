@@ -1,8 +1,11 @@
 """The names of the stack's interfaces, by `_socket`'s functions."""
 
 import errno
+import sys
 
 from monkey.client import refusal
+
+_NEGATIVE = OverflowError if sys.version_info >= (3, 13) else ValueError
 
 
 class Names:
@@ -31,7 +34,7 @@ class Names:
         if not isinstance(index, int):
             raise TypeError(f"'{type(index).__name__}' object cannot be interpreted as an integer")
         if index < 0:
-            raise ValueError("can't convert negative value to unsigned int")
+            raise _NEGATIVE("can't convert negative value to unsigned int")
         if index > 0xFFFFFFFF:
             raise OverflowError("index is too large")
         for other, name in self._engine.interfaces():

@@ -358,7 +358,7 @@ def _service_argument(port):
     if port is None:
         return None
     if type(port) is int:
-        if not -(2**63) <= port < 2**63:
+        if sys.version_info < (3, 13) and not -(2**63) <= port < 2**63:
             raise OverflowError("Python int too large to convert to C long")
         return str(port)
     if isinstance(port, (str, bytes)):

@@ -307,20 +307,28 @@ class Socket(_kernel):
             raise refusal(errno.EOPNOTSUPP if known.datagrams is not None else errno.EINVAL)
         size = protocol.ACCEPTED.size
         while True:
-            # First only look, which finds out whether there is room for a descriptor: what is taken without it is lost.
-            record, ancillary, _, _ = _kernel.recvmsg(self, size, _FD, _socket.MSG_PEEK | _CLOEXEC)
-            if not record:
+            # First only look, for what is taken without a descriptor to spare is lost. What was seen stays open, so that
+            # it can serve if there is none for a second one.
+            seen, ancillary, _, _ = _kernel.recvmsg(self, size, _FD, _socket.MSG_PEEK | _CLOEXEC)
+            if not seen:
                 self.__raise_pending(known)
                 raise refusal(errno.EINVAL)  # it has been shut down
             peeked = _descriptor(ancillary)
             if peeked is None:
                 raise refusal(errno.EMFILE)
-            os.close(peeked)
             try:
-                record, ancillary, _flags, _ = _kernel.recvmsg(self, size, _FD, _socket.MSG_DONTWAIT | _CLOEXEC)
+                record, ancillary, _, _ = _kernel.recvmsg(self, size, _FD, _socket.MSG_DONTWAIT | _CLOEXEC)
             except BlockingIOError:
+                os.close(peeked)
                 continue  # another thread or process was faster
+            except BaseException:
+                os.close(peeked)
+                raise
             fd = _descriptor(ancillary)
+            if fd is None and record == seen:
+                fd = peeked
+            else:
+                os.close(peeked)
             if fd is not None:
                 break
         os.read(fd, len(protocol.MARK))

@@ -54,6 +54,8 @@ def start(argv):
         write = -1
         child.wait()
         return _read(read, ours)
+    except OSError as error:
+        raise StackError(f"cannot start the engine: {error}") from error
     finally:
         os.close(read)
         if write >= 0:
