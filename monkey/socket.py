@@ -307,8 +307,8 @@ class Socket(_kernel):
             raise refusal(errno.EOPNOTSUPP if known.datagrams is not None else errno.EINVAL)
         size = protocol.ACCEPTED.size
         while True:
-            # First only look, for what is taken without a descriptor to spare is lost. What was seen stays open, so that
-            # it can serve if there is none for a second one.
+            # First only look, for what is taken without a descriptor to spare is lost. What was seen stays open, so
+            # that it can serve if there is none for a second one.
             seen, ancillary, _, _ = _kernel.recvmsg(self, size, _FD, _socket.MSG_PEEK | _CLOEXEC)
             if not seen:
                 self.__raise_pending(known)

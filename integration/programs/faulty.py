@@ -87,13 +87,16 @@ def sink(address, port):
 
 def starve(address, port):
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
-    full, held, closed = 0, [], threading.Event()
+    closed, held, full = threading.Event(), [], False
 
     def serve(connection):
         with connection:
             while data := connection.recv(100):
                 connection.sendall(data)
         closed.set()
+
+    def start(connection):
+        threading.Thread(target=serve, args=(connection,), daemon=True).start()
 
     with socket.create_server((address, port), backlog=256) as server:
         print("ready", flush=True)
@@ -103,14 +106,18 @@ def starve(address, port):
             except OSError as error:
                 if error.errno != errno.EMFILE:
                     raise
-                full += 1
-                if full == 1:
+                if not full:
+                    full = True
                     print("full", flush=True)
+                    while held:  # nobody is served before
+                        start(held.pop())
                 closed.wait()
                 closed.clear()
                 continue
-            threading.Thread(target=serve, args=(connection,), daemon=True).start()
-            held.append(connection.fileno())
+            if full:
+                start(connection)
+            else:
+                held.append(connection)
 
 
 def sleep(address, port):
