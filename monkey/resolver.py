@@ -358,7 +358,7 @@ def _service_argument(port):
     if port is None:
         return None
     if type(port) is int:
-        if sys.version_info < (3, 13) and not -(2**63) <= port < 2**63:
+        if sys.version_info < (3, 12) and not -(2**63) <= port < 2**63:
             raise OverflowError("Python int too large to convert to C long")
         return str(port)
     if isinstance(port, (str, bytes)):
@@ -386,7 +386,8 @@ def _number(service):
     match = _DECIMAL.fullmatch(service)
     if match is None:
         return None
-    number = int(match[1] + match[2]) & 0xFFFFFFFF
+    number = int(match[2])
+    number = (2**64 - 1 if number >= 2**64 else -number if match[1] == "-" else number) & 0xFFFFFFFF
     return None if number >= 2**31 else number
 
 
