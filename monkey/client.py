@@ -6,6 +6,7 @@ import os
 import struct
 import time
 from _socket import AF_UNIX, SCM_RIGHTS, SOCK_CLOEXEC, SOCK_SEQPACKET, SOL_SOCKET
+from _thread import get_ident
 
 from pystack.sockets import protocol
 
@@ -53,8 +54,9 @@ class Client:
 
     def __init__(self, path, life=None):
         self._path = path
+        self._closed = False
         self._free = []  # channels that nobody uses now; pop and append are atomic
-        self._next_lives = []  # for children that are being forked
+        self._next_lives = {}  # thread -> for the child that it forks
         self._root = self._join() if life is None else _inherited(life)
         os.register_at_fork(before=self._before_fork, after_in_parent=self._in_parent, after_in_child=self._in_child)
 
@@ -97,10 +99,10 @@ class Client:
                 return channel
 
     def _new_channel(self):
-        if self._root is not None and not self._root.is_open():
-            self._root = self._join()
-        if self._root is None:
+        if self._closed:
             raise refusal(errno.ENETDOWN)
+        if self._root is None or not self._root.is_open():
+            self._root = self._join()
         # Threads may do so at once: it does not matter who gets which.
         return _read(*_ask(self._root, protocol.REQUEST.pack(protocol.NEW_CHANNEL, 0), None))[1]
 
@@ -109,6 +111,9 @@ class Client:
         try:
             sock.setblocking(True)
             sock.connect(self._path)
+        except (FileNotFoundError, ConnectionRefusedError):
+            sock.close()
+            raise refusal(errno.ENETDOWN) from None  # the engine has gone
         except BaseException:
             sock.close()
             raise
@@ -120,27 +125,30 @@ class Client:
         for sock in (self._root, *self._free):
             if sock is not None:
                 sock.close()
-        self._root, self._free = None, []
+        self._root, self._free, self._closed = None, [], True
 
     # -- fork ---------------------------------------------------------------------------------------------------------
 
     def _before_fork(self):
+        """A child that gets none, because of a signal or for want of a descriptor, joins by the path."""
         try:
-            self._next_lives.append(self._call(protocol.NEW_LIFE)[1])
+            self._next_lives[get_ident()] = self._call(protocol.NEW_LIFE)[1]
         except OSError:
-            self._next_lives.append(None)  # the child has no engine
+            pass
 
     def _in_parent(self):
-        sock = self._next_lives.pop()
+        sock = self._next_lives.pop(get_ident(), None)
         if sock is not None:
             sock.close()
 
     def _in_child(self):
-        self._root, *others = self._next_lives[::-1]  # the others are of children that other threads forked
-        for sock in (*others, *self._free):
+        # First of all nothing is the parent's any more: two processes on one channel would read each other's answers.
+        (root, self._root), (free, self._free) = (self._root, None), (self._free, [])
+        lives, self._next_lives = self._next_lives, {}
+        self._root = lives.pop(get_ident(), None)
+        for sock in (root, *free, *lives.values()):  # the last are of children that other threads fork
             if sock is not None:
                 sock.close()
-        self._next_lives, self._free = [], []
 
 
 def _inherited(life):

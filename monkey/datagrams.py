@@ -124,7 +124,7 @@ class Datagrams:
             raise
 
     def _route(self, packed):
-        if self.connected is None:
+        if not self.connected:  # a duplicate may have connected it
             self.connected = self._engine.status(self._inode, False)[0] == protocol.CONNECTED
         if packed is None and not self.connected:
             raise refusal(errno.EDESTADDRREQ)

@@ -9,6 +9,7 @@ from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_SEQPACKET, SOCK_S
 from pystack.sockets import protocol
 
 _PLUG = bytes(65_536)
+_MOST_CHILDREN = 256
 _kernel_close = _socket.close
 
 
@@ -57,7 +58,8 @@ class Engine:
                     os.dup2(null, fd, False)
             except OSError:
                 pass  # it is closed already
-        self.call(protocol.LEAVE, 0, protocol.SECONDS.pack(self._linger))
+        children = b"".join(map(protocol.COUNT.pack, _python_children()))
+        self.call(protocol.LEAVE, 0, protocol.SECONDS.pack(self._linger) + children)
 
     def open_pair(self, family, kind, proto, flags):
         """Make a socket. Returns ``(inode, descriptor)``, the program's end. Raises OSError."""
@@ -108,6 +110,20 @@ class Engine:
             found.append((index, data[2 * size : 2 * size + length].decode()))
             data = data[2 * size + length :]
         return found
+
+
+def _python_children():
+    """Process ids of children that may be about to join."""
+    found = []
+    try:
+        with open(f"/proc/self/task/{os.getpid()}/children") as file:
+            children = file.read().split()
+        for pid in children[:_MOST_CHILDREN]:
+            if os.path.basename(os.readlink(f"/proc/{pid}/exe")).startswith("python"):
+                found.append(int(pid))
+    except OSError:
+        pass  # the kernel does not tell, or it has ended just now
+    return found
 
 
 def _network(text):

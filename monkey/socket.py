@@ -515,6 +515,10 @@ class Socket(_kernel):
         if state == protocol.FRESH or state == protocol.OVER:
             number = self.__pending(known) if state == protocol.FRESH else 0
             raise refusal(number or errno.ENOTCONN)
+        if how == _socket.SHUT_RDWR and known.datagrams is None:
+            known.state = None
+            self.pystack_engine.call(protocol.SHUTDOWN, known.inode)
+            return None
         return _kernel.shutdown(self, how)
 
     # -- options ------------------------------------------------------------------------------------------------------

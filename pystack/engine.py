@@ -33,6 +33,7 @@ from pystack.sysctl import apply
 log = logging.getLogger("pystack")
 
 _ATTEMPTS = 16  # at a network that no other runner takes at the same time
+_POLL_PROCESSES = 0.05  # seconds, only while nobody is joined
 _POLL = 0.01  # seconds, at the end only: is all delivered?
 _FIN_WAIT_2 = 1.0  # seconds for a peer to end its own side, when the program has gone
 # A connection in these states has nothing more to deliver, or is a peer's to end.
@@ -300,8 +301,9 @@ class Process:
         self._terminated = True
         self._changed.set()
 
-    def _on_leave(self, seconds, reply):
-        if self._engine.service.lives > 1:
+    def _on_leave(self, seconds, children, reply):
+        self._engine.service.departed.update(children)
+        if self._engine.service.lives > 1 or children:
             reply(0)
         else:
             self._leaving = MonotonicClock.now() + seconds, reply
@@ -315,19 +317,38 @@ class Process:
     def _over(self):
         """Whether nobody will ask for anything any more."""
         service = self._engine.service
-        nobody = service.lives == 0 or (service.lives == 1 and self._leaving is not None)
-        return self._terminated or self._engine.stack.failure is not None or (nobody and not service.open_ends)
+        if self._terminated or self._engine.stack.failure is not None:
+            return True
+        if service.lives > (self._leaving is not None) or service.open_ends:
+            return False
+        return self._leaving is not None or not self._may_join()
+
+    def _may_join(self):
+        """Whether a process that has left is alive still: it has become another program (execve), or is a child that
+        has only begun."""
+        departed = self._engine.service.departed
+        departed.difference_update([pid for pid in departed if not _is_alive(pid)])
+        return bool(departed)
 
     def _serve(self):
         while not self._over:
             self._changed.clear()
             if self._leaving is None:
-                self._changed.wait()
+                self._changed.wait(_POLL_PROCESSES if self._engine.service.lives == 0 else None)
                 continue
             # The process has closed its sockets, but something that is no process of ours may have one, too.
             left = self._leaving[0] - MonotonicClock.now()
             if left <= 0 or not self._changed.wait(left):
                 return
+
+
+def _is_alive(pid):
+    """Whether the process runs still, and is no zombie."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return False
 
 
 def main(argv, ready, life):

@@ -162,3 +162,48 @@ def test_a_program_that_closes_every_descriptor_as_daemons_do(tmp_path):
         "d, _ = s.accept(); d.sendall(b'hi'); print(c.recv(10), [os.path.getsize(file.name) for file in files])"
     )
     assert python("-c", code, tmp_path, runner=RUNNER)[1] == f"b'hi' {[0] * 6}\n"
+
+
+def test_a_program_that_becomes_another_one_joins_again(script):
+    path = script(
+        "import os, socket, sys\n"
+        "if len(sys.argv) == 1:\n"
+        "    socket.create_server(('127.0.0.1', 0)).close()\n"
+        "    os.execv(sys.executable, [sys.executable, __file__, 'again'])\n"
+        "print(socket.create_server(('127.0.0.1', 80)).getsockname())"
+    )
+    assert python(path, runner=RUNNER) == (0, "('127.0.0.1', 80)\n", "")
+
+
+def test_a_child_may_join_when_its_parent_has_ended(script):
+    """The parent's status comes at once; the pipe ends with the child."""
+    child = "import sys; sys.stdin.read(); import socket; print(socket.create_server(('127.0.0.1', 80)).getsockname())"
+    path = script(
+        "import subprocess, sys\n"
+        f"subprocess.Popen([sys.executable, '-c', {child!r}], stdin=subprocess.PIPE)\n"
+        "sys.exit(3)"
+    )
+    assert python(path, runner=RUNNER) == (3, "('127.0.0.1', 80)\n", "")
+
+
+def test_a_signal_in_the_middle_of_a_fork_leaves_each_process_its_own_engine(script):
+    path = script(
+        "import os, signal, socket\n"
+        "class Interrupt(Exception): pass\n"
+        "def interrupt(*_): raise Interrupt\n"
+        "signal.signal(signal.SIGALRM, interrupt)\n"
+        "for step in range(100):\n"
+        "    pid = None\n"
+        "    try:\n"
+        "        signal.setitimer(signal.ITIMER_REAL, 0.00002 * (step % 10 + 1))\n"
+        "        pid = os.fork()\n"
+        "        signal.setitimer(signal.ITIMER_REAL, 0)\n"
+        "    except Interrupt: pass\n"
+        "    if pid == 0:\n"
+        "        socket.socket().bind(('127.0.0.1', 0)); os._exit(0)\n"
+        "    socket.socket().bind(('127.0.0.1', 0))\n"
+        "    if pid: assert os.waitpid(pid, 0)[1] in (0, 256)\n"
+        "print('done')"
+    )
+    status, out, _ = python(path, runner=RUNNER)
+    assert (status, out) == (0, "done\n")

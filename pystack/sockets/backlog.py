@@ -6,13 +6,14 @@ import os
 import struct
 import termios
 from collections import deque
+from functools import cache
 from socket import SCM_RIGHTS, SOCK_STREAM, SOL_SOCKET
 
 from pystack import transport
 from pystack.sockets import kernel, protocol
 
 # Linux: no descriptor to be had, or too many on their way to the user. More may be free later.
-_SHORTAGES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.ETOOMANYREFS))
+_SHORTAGES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.ENOSPC, errno.ETOOMANYREFS))
 
 
 class Backlog:
@@ -30,7 +31,7 @@ class Backlog:
         self._waiting = deque()  # StreamEnds that are not in the pair yet
         self._theirs = None  # the program's end for the first of them, made already
         self._offered = deque()  # those in the pair, as far as we know
-        self._record_size = 0  # bytes that SIOCOUTQ counts for one
+        self._record_size = _record_size()
 
     def add(self, event):
         """Take a `transport.Accepted`."""
@@ -44,11 +45,13 @@ class Backlog:
         while self._waiting and self._listener.sock is not None:
             if not self._offer(self._waiting[0]):
                 break
-            self._offered.append(self._waiting.popleft())
+            end = self._waiting.popleft()
+            end.offered_in = self
+            self._offered.append(end)
 
     def writable(self):
         """A record has been read, perhaps."""
-        self._count_taken()
+        self.count_taken()
         self.offer()
 
     def close(self):
@@ -60,6 +63,8 @@ class Backlog:
             self._theirs.close()
             self._theirs = None
         # The kernel closes what nobody has read, and as nobody has taken the mark out of it either, that is a reset.
+        for end in self._offered:
+            end.offered_in = None
         self._offered.clear()
 
     def _offer(self, end):
@@ -86,22 +91,34 @@ class Backlog:
         record = protocol.pack_endpoint(*end.remote) + protocol.pack_endpoint(*end.local)
         descriptor = struct.pack("i", self._theirs.fileno())
         self._listener.sock.sendmsg([record], [(SOL_SOCKET, SCM_RIGHTS, descriptor)])
-        if not self._record_size:
-            self._record_size = self._unread() // (len(self._offered) + 1)  # 0 if it has been read already
 
-    def _unread(self):
-        return struct.unpack("i", fcntl.ioctl(self._listener.sock.fileno(), termios.TIOCOUTQ, bytes(4)))[0]
-
-    def _count_taken(self):
-        if not self._offered:
+    def count_taken(self):
+        """Tell TCP of those that have been accepted since. Each wakes us by its own pair, as its mark is read; the
+        listener's says nothing until three quarters of it are free."""
+        if not self._offered or self._listener.sock is None:
             return
-        unread = self._unread()
-        left = -(-unread // self._record_size) if self._record_size else (len(self._offered) if unread else 0)
-        taken = len(self._offered) - left
+        taken = len(self._offered) - _unread(self._listener.sock) // self._record_size
         for _ in range(taken):
-            self._offered.popleft()
+            self._offered.popleft().offered_in = None
         if taken > 0:
             self._listener.post(transport.Taken(self._listener.number, taken))
+
+
+def _unread(sock):
+    """What SIOCOUTQ counts: not bytes, but the memory of what is unread."""
+    return struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))[0]
+
+
+@cache
+def _record_size():
+    """That of one record with its descriptor."""
+    ours, theirs = kernel.pair(SOCK_STREAM)
+    try:
+        ours.sendmsg([bytes(protocol.ACCEPTED.size)], [(SOL_SOCKET, SCM_RIGHTS, struct.pack("i", theirs.fileno()))])
+        return _unread(ours)
+    finally:
+        ours.close()
+        theirs.close()
 
 
 def inode_of(sock):

@@ -123,8 +123,11 @@ class DatagramEnd(End):
                 message = self.sock.recv(_MOST)
             except BlockingIOError:
                 return
-            except OSError:  # ECONNRESET: the program has closed it with something unread
+            except ConnectionResetError:  # the program has closed it with something unread
                 continue
+            except OSError:
+                self.let_go(transport.Close(self.number))
+                return
             if not message:
                 if hung_up:
                     self.let_go(transport.Close(self.number))
@@ -181,6 +184,8 @@ class DatagramEnd(End):
         self._deliver(protocol.DATAGRAM.pack(0, 0, 0, 0, 0, number, 0, b"", b""), b"", 0)
 
     def _deliver(self, header, payload, charge):
+        if not charge and len(self._messages) >= BUDGET:
+            return  # an error behind so much: one of many
         if self._messages or not self._pass(header, payload):
             self._messages.append((header, payload, charge))
         else:

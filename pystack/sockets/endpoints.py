@@ -66,6 +66,11 @@ class Endpoints:
         """Raise StackError if the transport has no such setting, or it cannot have this value."""
         self._checks[name](setting, value)
 
+    @property
+    def stopped(self):
+        """Whether the stack has stopped."""
+        return self._failure is not None
+
     def stop(self, failure):
         """The stack has stopped: whoever waits raises *failure*, a `StackStopped`."""
         self._failure = failure

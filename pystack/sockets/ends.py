@@ -62,6 +62,8 @@ class End:
         self.inode = inode
         self.number = number
         self.sock = sock
+        self.gone = False  # the transport knows it no more
+        self.unread = False  # the program has closed it, and left something in the pair
         self.local = None  # (address, port), once bound
         self.remote = None
         self.error = 0  # the errno that the program has not been told of yet
@@ -86,10 +88,20 @@ class End:
         if events & URGENT:
             self.urgent()
         if events & (READ | HANGUP | ERROR | URGENT) and self.sock is not None:
+            if events & HANGUP and events & ERROR:
+                self.unread = True
             self.readable(events & HANGUP != 0)
 
     def readable(self, hung_up):
         """There is something in the pair, or its end; *hung_up*: no process has the program's end any more."""
+
+    def route(self, address, port, reply):
+        """May a datagram be sent there?"""
+        reply(errno.EOPNOTSUPP)
+
+    def shutdown(self, reply):
+        """The program neither reads nor writes any more."""
+        reply(errno.EOPNOTSUPP)
 
     def writable(self):
         """There is room in the pair."""
@@ -109,6 +121,7 @@ class End:
     def let_go(self, request):
         """The program has closed its socket: the transport gets *request* as the last one."""
         self.post(request)
+        self.gone = True
         self._service.endpoints.forget(self.transport, self)
         self.close_pair()
         self._service.bury(self)
@@ -119,7 +132,10 @@ class End:
         self._service.endpoints.post(self.transport, request)
 
     def ask(self, request, reply):
-        """Make a request whose answer is *reply*'s."""
+        """Make a request whose answer is *reply*'s. A transport that does not know the socket any more answers none."""
+        if self.gone:
+            reply(errno.EINVAL)
+            return
         self._answers.expect(reply)
         self.post(request)
 

@@ -1,7 +1,9 @@
 """The kernel's own sockets, whatever has been patched since."""
 
 import _socket
+import os
 import select
+import struct
 from _socket import AF_UNIX, SOCK_CLOEXEC
 
 # Where the seam is in place already, it says what was there before.
@@ -23,4 +25,10 @@ def pair(kind):
     return ours, theirs
 
 
-__all__ = ["AF_UNIX", "SOCK_CLOEXEC", "epoll", "pair", "socket"]
+def peer_pid(sock):
+    """The process that connected an AF_UNIX socket, or made the pair; 0 if it was this one."""
+    pid = struct.unpack("3i", sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12))[0]
+    return 0 if pid == os.getpid() else pid
+
+
+__all__ = ["AF_UNIX", "SOCK_CLOEXEC", "epoll", "pair", "peer_pid", "socket"]

@@ -12,15 +12,17 @@ class Outflow:
 
     Attributes:
         sock: the engine's end, or None as long as there is none: then all waits.
-        deaf: whether the program reads no more; what comes is thrown away then, as Linux does after SHUT_RD.
+        deaf: whether the program reads no more; what comes is thrown away then. Linux delivers it.
+        starved: whether the kernel was short of memory: `flush` is to be called again, though no event will say so.
         urgent: ``(byte, how many bytes come before it)`` of urgent data that is not written yet, or None.
     """
 
-    __slots__ = ("_passed", "_pending", "deaf", "sock", "urgent", "waiting")
+    __slots__ = ("_passed", "_pending", "deaf", "sock", "starved", "urgent", "waiting")
 
     def __init__(self, sock):
         self.sock = sock
         self.deaf = False
+        self.starved = False
         self.urgent = None
         self.waiting = 0  # bytes
         self._pending = deque()  # memoryviews
@@ -83,9 +85,12 @@ class Outflow:
             sent = self.sock.sendmsg(buffers)
         except BlockingIOError:
             return 0
-        except OSError:
+        except (BrokenPipeError, ConnectionError):
             self.deaf = True
             return sum(map(len, buffers))
+        except OSError:  # ENOBUFS, ENOMEM: there may be more later
+            self.starved = True
+            return 0
         self._passed += sent
         return sent
 

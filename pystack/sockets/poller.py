@@ -1,5 +1,6 @@
 """Which of many descriptors are ready: one edge-triggered epoll set, itself one watcher of the hub."""
 
+import logging
 import select
 from collections import deque
 
@@ -12,6 +13,8 @@ HANGUP, ERROR, URGENT = select.EPOLLHUP, select.EPOLLERR, select.EPOLLPRI
 _ALL = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLLET
 _MOST = 256  # events of one call; the rest wait for the hub's next round
 _EV_READ = 1
+
+log = logging.getLogger("pystack.sockets")
 
 
 class Poller:
@@ -84,4 +87,7 @@ class Poller:
 
     def _tell_one(self, fd, handler, events):
         if handler is not None and self._handlers.get(fd) is handler:
-            handler(events)
+            try:
+                handler(events)
+            except Exception:  # the others' events come only once
+                log.exception("a bug: events %x of descriptor %d were not handled", events, fd)

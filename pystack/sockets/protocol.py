@@ -31,7 +31,8 @@ IDENTIFY = 11  # -> INTS(family, type, protocol)
 INTERFACES = 12  # -> for each: COUNT(index), COUNT(length of the name), the name
 NEW_CHANNEL = 13  # -> a descriptor: one more control channel for this process
 NEW_LIFE = 14  # -> a descriptor: the first control channel of another process
-LEAVE = 15  # SECONDS: this process ends. Answered when all that it has written is delivered, or time is up
+LEAVE = 15  # SECONDS, and COUNT for each child that may yet join: this process ends. Answered when all is delivered
+SHUTDOWN = 16  # both ways, of a stream; of a pair it would look as if nobody had it any more
 
 STATE = struct.Struct("!Bi")  # state, errno
 FRESH, CONNECTING, CONNECTED, LISTENING, OVER = range(5)

@@ -51,12 +51,13 @@ class Service:
         self.defaults = defaults
         self.way_of = way_of
         self.on_change = lambda: None
-        self.on_leave = None  # ``on_leave(seconds, reply)``; None: answer at once
+        self.on_leave = None  # ``on_leave(seconds, children, reply)``; None: answer at once
         self.poller = Poller(endpoints.flush)
         self._interfaces = interfaces
         self._ends = {}  # inode -> End, live or buried
         self._graves = OrderedDict()  # inode -> None, of those that are over
         self._lives = set()
+        self.departed = set()  # process ids that had lives; one that is alive still may join again, by exec
         self._starving = {}  # Backlogs that wait for descriptors
         self._listening = None
         self._closed = False
@@ -70,6 +71,7 @@ class Service:
             protocol.GET_OPTION: self._get_option,
             protocol.STATUS: self._status,
             protocol.ROUTE: self._route,
+            protocol.SHUTDOWN: self._shutdown,
             protocol.IDENTIFY: self._identify,
         }
 
@@ -127,13 +129,15 @@ class Service:
             self.add_life(sock)
 
     def add_life(self, sock):
-        life = Life(self)
+        life = Life(self, kernel.peer_pid(sock))
         self._lives.add(life)
         life.add(sock)
 
     def life_over(self, life):
-        """The process has ended, or become another program."""
+        """The process has ended, or become another program; `departed` has its id, if we know it."""
         self._lives.discard(life)
+        if life.pid:
+            self.departed.add(life.pid)
         self.on_change()
 
     # -- ends ---------------------------------------------------------------------------------------------------------
@@ -165,6 +169,15 @@ class Service:
     def again(self, function):
         """Call it in the hub's next round."""
         gevent.get_hub().loop.run_callback(function)
+
+    def later(self, function):
+        """Call it when there may be more memory."""
+
+        def call():
+            function()
+            self.endpoints.flush()
+
+        gevent.spawn_later(_RETRY, call)
 
     def starving(self, backlog, error):
         """It waits for descriptors."""
@@ -204,7 +217,7 @@ class Service:
         Whatever is wrong with the message becomes an errno.
         """
         try:
-            if self._closed:
+            if self._closed or self.endpoints.stopped:
                 raise refusal(errno.ENETDOWN)
             operation, inode = protocol.REQUEST.unpack_from(message)
             body = memoryview(message)[protocol.REQUEST.size :]
@@ -220,10 +233,11 @@ class Service:
                 reply(0, self._pack_interfaces())
             elif operation == protocol.LEAVE:
                 (seconds,) = protocol.SECONDS.unpack_from(body)
+                children = [pid for (pid,) in protocol.COUNT.iter_unpack(body[protocol.SECONDS.size :])]
                 if self.on_leave is None:
                     reply(0)
                 else:
-                    self.on_leave(seconds, reply)
+                    self.on_leave(seconds, children, reply)
             else:
                 end = self._ends.get(inode)
                 if end is None:
@@ -231,8 +245,8 @@ class Service:
                 self._handlers[operation](end, body, reply)
         except struct.error:
             reply(errno.EINVAL)
-        except (KeyError, AttributeError):
-            reply(errno.EOPNOTSUPP)  # such a socket has no such operation
+        except KeyError:
+            reply(errno.EOPNOTSUPP)
         except OSError as error:
             reply(error.errno or errno.EIO)
         except StackStopped:
@@ -248,7 +262,15 @@ class Service:
             raise refusal(errno.EAFNOSUPPORT if family != AF_INET else errno.ESOCKTNOSUPPORT)
         if not descriptors:
             raise refusal(errno.EMFILE)  # the kernel had no room for it
-        sock = kernel.socket(fileno=descriptors.pop())
+        old = self._ends.get(inode)
+        if old is not None and old.sock is not None:
+            raise refusal(errno.EEXIST)
+        sock = kernel.socket(fileno=descriptors[0])
+        del descriptors[0]  # the socket's from now on
+        pair_kind = SOCK_STREAM if kind == SOCK_STREAM else SOCK_SEQPACKET
+        if (sock.family, sock.type) != (kernel.AF_UNIX, pair_kind):
+            sock.close()
+            raise refusal(errno.EINVAL)
         sock.setblocking(False)
         self._bury_old(inode)
         make = StreamEnd if kind == SOCK_STREAM else DatagramEnd
@@ -299,6 +321,9 @@ class Service:
         address, port, _ = protocol.unpack_endpoint(body)
         end.route(address, port, reply)
 
+    def _shutdown(self, end, body, reply):
+        end.shutdown(reply)
+
     def _identify(self, end, body, reply):
         kind = SOCK_STREAM if end.transport == "tcp" else SOCK_DGRAM
         reply(0, protocol.INTS.pack(AF_INET, kind, 0))
@@ -313,7 +338,8 @@ class Service:
 class Life:
     """One process, by its control channels. It is over when the last of them is closed; the kernel closes them."""
 
-    def __init__(self, service):
+    def __init__(self, service, pid):
+        self.pid = pid  # 0: not known
         self._service = service
         self._channels = {}  # descriptor -> Channel
 

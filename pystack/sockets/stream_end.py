@@ -3,7 +3,7 @@
 import errno
 import fcntl
 import struct
-from socket import SHUT_RD, SHUT_WR, SO_OOBINLINE, SO_RCVBUF, SO_SNDBUF, SOL_SOCKET
+from socket import SHUT_RD, SHUT_RDWR, SHUT_WR, SO_OOBINLINE, SO_RCVBUF, SO_SNDBUF, SOL_SOCKET
 
 from pystack import transport
 from pystack.sockets import options, protocol
@@ -32,6 +32,7 @@ class StreamEnd(End):
         super().__init__(service, inode, sock, number)
         self.backlog = None  # once it listens
         self.waits = False  # for a pair, in a `Backlog`
+        self.offered_in = None  # the `Backlog` in whose listener's pair it is, as far as we know
         self._state = protocol.FRESH
         self._room = 0  # bytes that TCP takes
         self._plug = 0  # bytes in the pair that are no data: they keep it from polling writable
@@ -147,6 +148,9 @@ class StreamEnd(End):
             super().get_option(level, name, room, reply)
 
     def _ask_info(self, reply):
+        if self.gone:
+            reply(None)
+            return
         token = next(self._next_token)
         self._tokens[token] = reply
         self.post(transport.GetInfo(self.number, token))
@@ -155,6 +159,18 @@ class StreamEnd(End):
         if info is not None:
             return options.pack_tcp_info(info)
         return bytes([_LISTEN if self._state == protocol.LISTENING else _CLOSE]) + bytes(231)
+
+    def shutdown(self, reply):
+        """From this end, so that the pair's hanging up still tells when the program lets go of it."""
+        if self.backlog is not None:
+            self.backlog.close()
+            self.let_go(transport.Close(self.number))  # it refuses connections from now on, and accept says EINVAL
+        elif self._state == protocol.CONNECTED and self.sock is not None:
+            self._outflow.deaf = True
+            self._consumed(self._outflow.flush())
+            _shutdown(self.sock, SHUT_RDWR)
+            self.readable(False)
+        reply(0)
 
     # -- TCP ----------------------------------------------------------------------------------------------------------
 
@@ -239,11 +255,15 @@ class StreamEnd(End):
     # -- from the program ---------------------------------------------------------------------------------------------
 
     def readable(self, hung_up):
+        if self.offered_in is not None:
+            self.offered_in.count_taken()
         self._hung_up |= hung_up
         self._readable = True
         if self._state != protocol.CONNECTED:
             if self._hung_up:
                 self._gone()
+        elif self._hung_up and not self._finished and (self.unread or self._abortive()):
+            self.let_go(transport.Abort(self.number))  # at once, as Linux: what is written and not sent is lost
         elif self._shut:  # nothing more to read, and so no room needed
             if self._hung_up:
                 self._pull_end()
@@ -318,6 +338,7 @@ class StreamEnd(End):
             self.let_go(transport.Close(self.number))
         elif self._finished:
             self._service.endpoints.forget(self.transport, self)
+            self.gone = True
             self.close_pair()
             self._service.bury(self)
         elif self._outflow.waiting:
@@ -365,8 +386,16 @@ class StreamEnd(End):
             self._consumed(sum(map(len, buffers)))
         else:
             self._consumed(self._outflow.put(buffers))
+            self._retry_if_starved()
+
+    def _retry_if_starved(self):
+        if self._outflow.starved:
+            self._outflow.starved = False
+            self._service.later(self._push)
 
     def writable(self):
+        if self.offered_in is not None:
+            self.offered_in.count_taken()  # the mark has been read, perhaps
         if self.backlog is not None:
             self.backlog.writable()
         elif self._outflow.waiting or self._ended:
@@ -378,6 +407,7 @@ class StreamEnd(End):
             return
         outflow = self._outflow
         self._consumed(outflow.flush())
+        self._retry_if_starved()
         if self._ended and not outflow.waiting:
             if self._finished:
                 self._over()
@@ -391,6 +421,7 @@ class StreamEnd(End):
 
     def _over(self):
         """Both ways have ended, and the program can have all that came."""
+        self.gone = True
         self._state = protocol.OVER
         self._service.endpoints.forget(self.transport, self)
         self._discard_written()

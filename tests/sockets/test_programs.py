@@ -378,3 +378,58 @@ def test_sockets_of_a_stack_that_is_closed(stacks):
         here.socket()
     client.close()
     listener.close()
+
+
+def test_shutdown_both_ways_is_no_close(connected):
+    """What was written is delivered, though the peer's data is unread; the socket is still there to be asked."""
+    client, server = connected
+    server.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        while True:
+            server.send(bytes(1 << 16))
+            gevent.sleep(0)
+    server.settimeout(5)
+    client.sendall(b"x" * 100_000)
+    client.shutdown(socket.SHUT_RDWR)
+    assert client.getpeername() == (THERE, PORT)
+    assert len(client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)) == 104
+    fails(errno.EPIPE, client.send, b"x")
+    got = 0
+    while data := server.recv(1 << 16):
+        got += len(data)
+    assert got == 100_000
+
+
+def test_a_listener_that_is_shut_down_refuses(stacks):
+    here, there = stacks
+    with there.create_server((THERE, PORT)) as listener:
+        listener.shutdown(socket.SHUT_RDWR)
+        fails(errno.EINVAL, listener._sock._accept)
+        fails(errno.EINVAL, listener.listen)
+        with here.socket() as sock:
+            fails(errno.ECONNREFUSED, sock.connect, (THERE, PORT))
+
+
+def test_one_accept_makes_room_for_one_more(stacks):
+    here, there = stacks
+    with there.create_server((THERE, PORT), backlog=100) as listener:
+        clients = [here.create_connection((THERE, PORT), timeout=5) for _ in range(101)]
+        listener.accept()[0].close()
+        gevent.sleep(0.01)  # the other stack's service has its turn
+        clients.append(here.create_connection((THERE, PORT), timeout=0.9))  # not by a SYN that comes again
+        for client in clients:
+            client.close()
+
+
+def test_a_stack_that_has_stopped_answers_every_request(stacks):
+    here, _ = stacks
+    sock = here.socket()
+    here.close()
+    for call in (
+        lambda: sock.bind((HERE, 1)),
+        lambda: sock.connect((THERE, 1)),
+        lambda: sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 100),
+    ):
+        with gevent.Timeout(5):
+            fails(errno.ENETDOWN, call)
+    sock.close()
