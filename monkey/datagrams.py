@@ -21,11 +21,12 @@ _PKTINFO = struct.Struct("=i4s4s")
 class Datagrams:
     """What a process keeps for one socket. *sock* is the `Socket`."""
 
-    __slots__ = ("_engine", "_headers", "_inode", "connected")
+    __slots__ = ("_engine", "_headers", "_inode", "_told", "connected")
 
     def __init__(self, engine, inode):
         self._engine = engine
         self._inode = inode
+        self._told = False  # the error at the head of what waits has been raised already
         self.connected = None  # None: the engine is to be asked
         self._headers = {}  # (address, port) -> the header of a datagram that may be sent there
 
@@ -53,21 +54,27 @@ class Datagrams:
         if size < 0:
             raise ValueError("negative buffer size in recvmsg()")
         _check_room(room)
-        message, _, flags, _ = _kernel.recvmsg(sock, size + _SIZE, 0, flags)
+        while True:
+            message, _, got_flags, _ = _kernel.recvmsg(sock, size + _SIZE, 0, flags)
+            if not self._is_told(sock, message, flags):
+                break
         ancillary, sender, ended = self._header(message, room)
         if ended:
             self._end()
-        return message[_SIZE:], ancillary, _flags(flags), sender
+        return message[_SIZE:], ancillary, _flags(got_flags), sender
 
     def receive_message_into(self, sock, buffers, room, flags):
         """As recvmsg_into."""
         _check_room(room)
         header = bytearray(_SIZE)
-        got, _, flags, _ = _kernel.recvmsg_into(sock, [header, *buffers], 0, flags)
+        while True:
+            got, _, got_flags, _ = _kernel.recvmsg_into(sock, [header, *buffers], 0, flags)
+            if not got or not self._is_told(sock, header, flags):
+                break
         ancillary, sender, ended = self._header(header if got else b"", room)
         if ended:
             self._end()
-        return max(got - _SIZE, 0), ancillary, _flags(flags), sender
+        return max(got - _SIZE, 0), ancillary, _flags(got_flags), sender
 
     def _header(self, message, room):
         """``(ancillary, sender, whether there was none)``. Raises the error that it brings."""
@@ -91,15 +98,28 @@ class Datagrams:
         self._engine.status(self._inode, False)  # raises if it has
 
     def take_error(self, sock):
-        """The errno at the head of what waits, which is taken; or 0."""
+        """The errno at the head of what waits, if it has not been told yet; or 0.
+
+        It stays there, for by now another thread may have taken it, and what would be taken here were a datagram.
+        """
         try:
             message = _kernel.recv(sock, _SIZE, _socket.MSG_PEEK | _socket.MSG_DONTWAIT)
         except OSError:
             return 0
         number = _HEADER.unpack_from(message)[5] if len(message) >= _SIZE else 0
-        if number:
-            _kernel.recv(sock, _SIZE, _socket.MSG_DONTWAIT)
+        if not number or self._told:
+            return 0
+        self._told = True
         return number
+
+    def _is_told(self, sock, message, flags):
+        """Whether a message is an error that `take_error` has told of: that one is skipped."""
+        if not self._told or len(message) < _SIZE or not _HEADER.unpack_from(message)[5]:
+            return False
+        if flags & _socket.MSG_PEEK:
+            _kernel.recv(sock, _SIZE)
+        self._told = False
+        return True
 
     # -- sending ------------------------------------------------------------------------------------------------------
 

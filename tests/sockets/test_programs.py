@@ -433,3 +433,27 @@ def test_a_stack_that_has_stopped_answers_every_request(stacks):
         with gevent.Timeout(5):
             fails(errno.ENETDOWN, call)
     sock.close()
+
+
+def test_an_error_of_a_datagram_is_told_once(datagrams):
+    """By the next call of either kind, or SO_ERROR; then things go on."""
+    client, server = datagrams
+    calls = (
+        lambda: client.send(b"x"),
+        lambda: client.recv(10),
+        lambda: os.strerror(client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)),
+    )
+    for call in calls:
+        client.connect((THERE, PORT + 1))
+        client.send(b"x")
+        select_readable(client)
+        try:
+            assert call() == os.strerror(errno.ECONNREFUSED)
+        except ConnectionRefusedError:
+            pass
+        assert client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+        client.connect((THERE, PORT))
+        client.send(b"question")
+        _, address = server.recvfrom(10)
+        server.sendto(b"answer", address)
+        assert client.recv(10) == b"answer"
