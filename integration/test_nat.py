@@ -33,8 +33,8 @@ def runner(namespace):
 
 
 def nat(runner):
-    """``(tables, forwarding)`` of the host."""
-    forwarding = runner.run_command_here("cat", "/proc/sys/net/ipv4/ip_forward").out.strip()
+    """``(tables, forwarding on the way out)`` of the host."""
+    forwarding = runner.run_command_here("cat", "/proc/sys/net/ipv4/conf/out0/forwarding").out.strip()
     return runner.run_here("-c", TABLES).out.strip(), forwarding
 
 

@@ -1,137 +1,171 @@
-"""``--nat``: the kernel forwards what comes from a TAP, and lends it its own addresses (nftables, masquerade)."""
+"""The way from a TAP to other hosts: the kernel forwards, and puts an address of its own on what leaves."""
 
-import fcntl
+import errno
 import ipaddress
 import logging
-import os
-import tempfile
 
+from pystack.device import forwarding, nftables
+from pystack.device.rtnetlink import Rtnetlink
 from pystack.errors import DeviceError
 
-_FORWARD = "/proc/sys/net/ipv4/ip_forward"
-_IPV4 = 2  # NFPROTO_IPV4
-_NETWORK_HEADER, _SOURCE_AT = 1, 12
-_OIFNAME = 7  # NFT_META_OIFNAME
-_IFNAMSIZ = 16
-_EQUAL, _NOT_EQUAL = 0, 1
-_REGISTER = 1
-_SOURCE_NAT = 100  # NF_IP_PRI_NAT_SRC
-_OWNED = 2  # NFT_TABLE_F_OWNER: the table goes with the socket that made it
+log = logging.getLogger("pystack.device")
 
-log = logging.getLogger("pystack")
+_TABLE = "pystack_"  # and the interface's name; family ip
+_SRCNAT = 100  # the priorities that nft(8) calls srcnat and filter
+_FILTER = 0
 
 
 class Masquerade:
-    """What a stack on a TAP needs to reach beyond the host, in this process's network namespace.
+    """Let what comes from a TAP reach beyond the host, in the network namespace of the calling thread.
 
-    The table is owned by a netlink socket, so it ends with the process, however that ends. Forwarding is one switch for
-    the whole namespace: the last of several that use it puts back what the first has found. A firewall of the host's
-    that drops what it forwards (as Docker's does) goes on to do so: no table of ours can overrule it.
+    It turns on IPv4 forwarding for the TAP and for the other interfaces there are, save other TAPs, and masquerades in
+    an nftables table ``ip pystack_<interface>``. The host does not become its neighbours' router by it: by an interface
+    that had to be turned on, only replies come in. An interface that appears later is not turned on.
+
+    `close` undoes all of it; several processes may each have one, and the last one restores the forwarding. If the
+    process is killed instead, the kernel removes the table, the TAP's setting goes with the TAP, and the setting of the
+    other interfaces stays until the next one closes.
+
+    Both calls block, for a few milliseconds, and must come from the same namespace.
 
     Args:
-        interface: the TAP's name.
-        network: its network, as text ("10.77.0.0/24").
+        interface: the TAP's name; it must be there when `open` is called.
+        network: "address/prefix length" of the IPv4 network behind it.
     """
 
     def __init__(self, interface, network):
         self._interface = interface
-        self._network = ipaddress.IPv4Network(network)
-        self._nft = None
-        self._lock = None  # a descriptor: all that use forwarding hold a shared lock
+        try:
+            self._network = ipaddress.IPv4Network(network)
+        except ValueError as error:
+            raise DeviceError(f"cannot set up --nat: {network!r} is not an IPv4 network: {error}") from None
+        self._nftables = None  # the open connection: the table lives as long
+        self._touched = False  # there may be something to restore
+        self._was_off = False  # the TAP's own forwarding
+        self._was_switched_on = False  # all interfaces' forwarding
 
     def open(self):
-        """Set it up. Raises DeviceError; then nothing is left behind."""
+        """Set it up. Whatever fails, nothing is left behind. Raises DeviceError."""
+        if self._nftables is not None:
+            return
         try:
-            self._share_forwarding()
-            self._add_table()
-        except PermissionError as error:
+            self._open()
+        except ImportError as error:
             self.close()
-            raise DeviceError(f"cannot set up --nat: {error.strerror} (run as root)") from error
+            raise DeviceError("cannot set up --nat: it needs pyroute2 (pip install pyroute2)") from error
         except OSError as error:
             self.close()
-            raise DeviceError(f"cannot set up --nat: {error}") from error
+            if isinstance(error, DeviceError):
+                raise
+            raise DeviceError(f"cannot set up --nat for {self._interface!r}: {_advice(error)}") from error
         except BaseException:
             self.close()
             raise
 
     def close(self):
-        """Undo it. May be called twice."""
-        nft, self._nft = self._nft, None
-        if nft is not None:
-            nft.close()
-        lock, self._lock = self._lock, None
-        if lock is not None:
-            try:
-                self._leave_forwarding(lock)
-            except OSError as error:
-                log.error("net.ipv4.ip_forward could not be put back: %s", error)
-            finally:
-                os.close(lock)
-
-    # -- forwarding ---------------------------------------------------------------------------------------------------
-
-    def _share_forwarding(self):
-        """Turn it on; the file says what it was before anybody did. What a killed process has left is found there."""
-        namespace = os.stat("/proc/self/ns/net").st_ino
-        folder = "/run" if os.access("/run", os.W_OK) else tempfile.gettempdir()
-        path = os.path.join(folder, f"pystack-forward-{namespace}")
-        self._lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)  # held for moments only, or shared
+        """Undo it. Never raises; what could not be undone is logged. May be called again, and after an interrupt."""
+        if self._nftables is None:
+            return
         try:
-            if not os.pread(self._lock, 1, 0):
-                os.pwrite(self._lock, _read(_FORWARD), 0)
-            _write(_FORWARD, b"1")
+            if self._touched:
+                self._restore()
+        except Exception as error:
+            log.warning("--nat for %s: IPv4 forwarding is not restored: %s", self._interface, error)
+        self.abandon()
+
+    def abandon(self):
+        """Let go without undoing anything: for a forked child, whose copy of the connection would keep the table."""
+        self._touched = False
+        held, self._nftables = self._nftables, None
+        if held is not None:
+            held.close()
+
+    def _open(self):
+        self._nftables = nftables.Nftables()
+        tap, others = self._find_links()
+        with forwarding.Record() as record:
+            table = _TABLE + self._interface
+            if table in self._nftables.tables():
+                raise DeviceError(
+                    f"cannot set up --nat for {self._interface!r}: there is a table 'ip {table}' already: another"
+                    f" process has it; if not, remove it (nft delete table ip {table})"
+                )
+            self._touched = True
+            record.drop_if_switched_on()
+            record.turn_on(others)
+            self._was_switched_on = forwarding.is_on("all")
+            self._was_off = forwarding.is_on(self._interface) is False
+            if self._was_off:
+                forwarding.turn(self._interface, True)
+            self._nftables.add_table(table, self._chains(tap, record.interfaces))
+        for chain in self._nftables.chains_that_drop(nftables.FORWARD):
+            log.warning(
+                "--nat for %s: the nftables chain '%s' drops what it has no rule for; it must accept what goes to and"
+                " from %s (docker: iptables -I DOCKER-USER -i %s -j ACCEPT, and the same with -o)",
+                *(self._interface, chain, self._interface, self._interface),
+            )
+
+    def _find_links(self):
+        """The TAP's index, and ``[(index, name)]`` of the interfaces to turn on."""
+        netlink = Rtnetlink()
+        try:
+            links = netlink.links()
         finally:
-            fcntl.flock(self._lock, fcntl.LOCK_SH)
+            netlink.close()
+        own = [index for index, name, _ in links if name == self._interface]
+        if not own:
+            raise OSError(errno.ENODEV, "there is no such interface")
+        # Another TAP may be another pystack's, which decides for itself whether it wants to be forwarded.
+        others = [(index, name) for index, name, kind in links if kind not in ("loopback", "tap") and index != own[0]]
+        return own[0], others
 
-    def _leave_forwarding(self, lock):
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return  # others need it
-        before = os.pread(lock, 1, 0)
-        if before:
-            _write(_FORWARD, before)
-        os.ftruncate(lock, 0)
+    def _chains(self, tap, turned_on):
+        """What the table holds.
 
-    # -- nftables -----------------------------------------------------------------------------------------------------
-
-    def _add_table(self):
-        from pyroute2.netlink.exceptions import NetlinkError
-        from pyroute2.nftables.expressions import genex, masq
-        from pyroute2.nftables.main import NFTables
-
-        def data(value):
-            return {"attrs": [("NFTA_DATA_VALUE", value)]}
-
-        mask = self._network.netmask.packed
-        name = self._interface.encode().ljust(_IFNAMSIZ, b"\0")
-        source = {"dreg": _REGISTER, "base": _NETWORK_HEADER, "offset": _SOURCE_AT, "len": 4}
-        masked = {"sreg": _REGISTER, "dreg": _REGISTER, "len": 4, "mask": data(mask), "xor": data(bytes(4))}
-        rule = [
-            genex("payload", source),
-            genex("bitwise", masked),
-            genex("cmp", {"sreg": _REGISTER, "op": _EQUAL, "data": data(self._network.network_address.packed)}),
-            genex("meta", {"key": _OIFNAME, "dreg": _REGISTER}),
-            genex("cmp", {"sreg": _REGISTER, "op": _NOT_EQUAL, "data": data(name)}),
+        There is no rule that accepts: a packet has to pass the chains of all tables, so an accept here would not save
+        it from another one's policy to drop (docker's, a firewall's), and without one it passes here anyway.
+        """
+        masquerade = nftables.is_from(self._network) + nftables.leaves_by_another_than(tap) + nftables.masquerade()
+        # Back by the same interface is let through: with br_netfilter all that a bridge carries looks like that.
+        only_replies = [
+            nftables.comes_in_by(index)
+            + nftables.leaves_by_another_than(index)
+            + nftables.is_no_reply()
+            + nftables.drop()
+            for index in turned_on
         ]
-        table = f"pystack_{self._interface}"
-        self._nft = nft = NFTables(nfgen_family=_IPV4)
-        try:
-            nft.begin()
-            nft.table("add", name=table, NFTA_TABLE_FLAGS=_OWNED)  # "flags" would be the message's
-            nft.chain("add", table=table, name="masquerade", hook="postrouting", type="nat", priority=_SOURCE_NAT)
-            nft.rule("add", table=table, chain="masquerade", expressions=(rule, masq()))
-            nft.commit()
-        except NetlinkError as error:
-            raise OSError(error.code, os.strerror(error.code)) from error
+        return {
+            "postrouting": ("nat", nftables.POSTROUTING, _SRCNAT, [masquerade]),
+            "forward": ("filter", nftables.FORWARD, _FILTER, only_replies),
+        }
+
+    def _restore(self):
+        """The forwarding. Our table still stands, so that nothing gets through in between."""
+        with forwarding.Record() as record:
+            own = _TABLE + self._interface
+            others = [
+                table
+                for table, owned in self._nftables.tables().items()
+                if owned and table.startswith(_TABLE) and table != own
+            ]
+            errors = record.turn_off() if not others else []
+            # As in Record.drop_if_switched_on: now it is somebody else's.
+            if self._was_off and (self._was_switched_on or not forwarding.is_on("all")):
+                forwarding.turn(self._interface, False)
+            self._was_off = False
+            self.abandon()  # the table goes before the lock does: it tells the others that we are there
+        for error in errors:
+            log.warning("--nat for %s: IPv4 forwarding is not restored: %s", self._interface, error)
 
 
-def _read(path):
-    with open(path, "rb") as file:
-        return file.read(1)
-
-
-def _write(path, value):
-    with open(path, "wb") as file:
-        file.write(value)
+def _advice(error):
+    if error.errno in (errno.EPERM, errno.EACCES, errno.EROFS) and error.filename and "/sys/" in error.filename:
+        return (
+            f"cannot write {error.filename}: {error.strerror} (run as root; in a container: --privileged, or"
+            " --sysctl net.ipv4.ip_forward=1)"
+        )
+    if error.errno in (errno.EPERM, errno.EACCES) and not error.filename:
+        return "needs CAP_NET_ADMIN (run as root, or set up forwarding and NAT yourself and leave out --nat)"
+    if error.errno in (errno.EPROTONOSUPPORT, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOENT) and not error.filename:
+        return f"{error.strerror}: it needs Linux 5.12 or later, with nftables and its NAT (modprobe nft_masq)"
+    return f"{error.filename}: {error.strerror}" if error.filename else error.strerror

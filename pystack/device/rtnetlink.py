@@ -27,6 +27,8 @@ _RTM_GETROUTE = 26
 _RT_TABLE_MAIN = 254
 _ANY = {AF_INET: "0.0.0.0", AF_INET6: "::"}
 _IFF_UP = 1
+_IFF_LOOPBACK = 8
+_TUN_TYPE_TAP = 2  # IFLA_TUN_TYPE
 _IFA_F_NODAD = 2
 
 
@@ -54,6 +56,25 @@ class Rtnetlink:
         mac = bytes.fromhex((link.get_attr("IFLA_ADDRESS") or "").replace(":", ""))
         up = bool(link["flags"] & _IFF_UP)
         return link["index"], mac, link.get_attr("IFLA_MTU"), link.get_attr("IFLA_TXQLEN"), up
+
+    def links(self):
+        """``[(index, name, kind)]`` of every interface; the kind is "loopback", "tap" or what the kernel calls it
+        ("veth", "tun"; None for a network card).
+        """
+        from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+
+        found = []
+        for link in self._ask(ifinfmsg(), _RTM_GETLINK, _DUMP):
+            info = link.get_attr("IFLA_LINKINFO")
+            kind = info and info.get_attr("IFLA_INFO_KIND")
+            if link["flags"] & _IFF_LOOPBACK:
+                kind = "loopback"
+            elif kind == "tun":
+                tun = info.get_attr("IFLA_INFO_DATA")
+                if tun and tun.get_attr("IFLA_TUN_TYPE") == _TUN_TYPE_TAP:
+                    kind = "tap"
+            found.append((link["index"], link.get_attr("IFLA_IFNAME"), kind))
+        return found
 
     def set_link(self, index, *, mtu=None, queue_length=None, up=None):
         from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
