@@ -30,6 +30,7 @@ def main(argv):
         environ[INLINE] = json.dumps(argv)
     else:
         environ.update(_start_engine(argv, asked))
+    sys.stdout.flush()  # a sitecustomize of the user's may have written
     os.execve(sys.executable, command(asked), environ)
 
 

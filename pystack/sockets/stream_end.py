@@ -263,7 +263,9 @@ class StreamEnd(End):
             if self._hung_up:
                 self._gone()
         elif self._hung_up and not self._finished and (self.unread or self._abortive()):
-            self.let_go(transport.Abort(self.number))  # at once, as Linux: what is written and not sent is lost
+            self._pull()  # as on Linux what there is room for has left before the reset; the rest is lost
+            if not self.gone:
+                self.let_go(transport.Abort(self.number))
         elif self._shut:  # nothing more to read, and so no room needed
             if self._hung_up:
                 self._pull_end()

@@ -112,6 +112,15 @@ def test_linger_of_no_seconds_is_a_reset(connected):
     fails(errno.ECONNRESET, client.recv, 100)
 
 
+def test_what_was_sent_before_a_reset_arrives_before_it(connected):
+    client, server = connected
+    client.send(b"last words")
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+    assert server.recv(100) == b"last words"
+    fails(errno.ECONNRESET, server.recv, 100)
+
+
 def test_an_error_is_told_once_by_so_error(connected):
     client, server = connected
     server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
