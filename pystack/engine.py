@@ -4,6 +4,7 @@
 any more, and what was written has been delivered, or `--linger` is over.
 """
 
+import glob
 import ipaddress
 import logging
 import os
@@ -11,6 +12,9 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
+from contextlib import closing
+from socket import SOCK_SEQPACKET
 
 import gevent
 from gevent.event import Event
@@ -33,6 +37,8 @@ from pystack.sysctl import apply
 log = logging.getLogger("pystack")
 
 _ATTEMPTS = 16  # at a network that no other runner takes at the same time
+_FOLDER, _SOCKET = "pystack-", "engine"  # where processes join
+_OLD = 60.0  # seconds
 _POLL_PROCESSES = 0.05  # seconds, only while nobody is joined
 _POLL = 0.01  # seconds, at the end only: is all delivered?
 _FIN_WAIT_2 = 1.0  # seconds for a peer to end its own side, when the program has gone
@@ -75,8 +81,9 @@ class Engine:
             if options.publish and self.gateway is None:
                 self._start_publishing()
             self.service = self.stack.service()
-            self._folder = tempfile.mkdtemp(prefix="pystack-")
-            self.path = os.path.join(self._folder, "engine")
+            _remove_leftovers(tempfile.gettempdir())
+            self._folder = tempfile.mkdtemp(prefix=_FOLDER)
+            self.path = os.path.join(self._folder, _SOCKET)
             self.service.listen(self.path)
         except BaseException:
             self.close()
@@ -238,6 +245,20 @@ class Engine:
         stack = Stack(interfaces, config=config, clock=MonotonicClock(), seed=self.options.seed)
         stack.start()
         self.stack = stack
+
+
+def _remove_leftovers(folder):
+    """Folders of engines that were killed: their sockets refuse, and are older than any that is being made."""
+    for path in glob.glob(os.path.join(folder, f"{_FOLDER}*", _SOCKET)):
+        try:
+            status = os.lstat(path)
+            if status.st_uid == os.geteuid() and time.time() - status.st_mtime > _OLD:
+                with closing(kernel.socket(kernel.AF_UNIX, SOCK_SEQPACKET | kernel.SOCK_CLOEXEC)) as sock:
+                    sock.connect(path)
+        except ConnectionRefusedError:
+            shutil.rmtree(os.path.dirname(path), ignore_errors=True)
+        except OSError:
+            pass  # it is another's, or has gone just now
 
 
 def _reason(error):

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -122,6 +123,24 @@ def test_a_link_that_cannot_be_is_one_line():
     status, out, err = python("-c", "print(1)", runner=runner)
     assert (status, out) == (1, "")
     assert len(err.splitlines()) == 1 and "/nowhere/x" in err
+
+
+def test_what_killed_engines_have_left_is_removed(tmp_path):
+    """But not the folder of one that lives, nor one that is being made."""
+    old, new, alive = (tmp_path / f"pystack-{name}" for name in ("old", "new", "alive"))
+    listening = []
+    for folder in (old, new, alive):
+        folder.mkdir()
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        sock.bind(str(folder / "engine"))
+        listening.append(sock)
+    listening[2].listen()
+    for folder in (old, alive):
+        os.utime(folder / "engine", (1, 1))
+    assert python("-c", "pass", runner=RUNNER, TMPDIR=str(tmp_path))[0] == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pystack-alive", "pystack-new"]
+    for sock in listening:
+        sock.close()
 
 
 def test_counters_are_printed_at_the_end():
