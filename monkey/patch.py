@@ -44,7 +44,7 @@ class Patch:
             # Not the class itself: what else uses it, such as the class in `socket`, is replaced below.
             self._replace({id(old[name]): new[name] for name in (*_RESOLVER, *_NAMES, "close", "SocketType")})
             for kind in Socket.kernel_class.__subclasses__():
-                if kind is not Socket:
+                if not kind.__module__.startswith(("monkey", "pystack")):  # control channels stay the kernel's
                     self._graft(kind)
             if "ssl" in sys.modules:
                 kind = sys.modules["ssl"].SSLSocket

@@ -6,22 +6,14 @@ from collections import Counter
 from pystack import errors, messages
 from pystack.deadlines import NEVER, Deadlines
 from pystack.gateway import kernel
+from pystack.gateway.destinations import UNREACHABLE_BY_ERRNO
 
 MAX_FLOWS = 512  # each is a descriptor; beyond it the one that was silent longest ends
 IDLE_TIME = 60.0  # seconds, for a flow that nobody has answered
 ANSWERED_IDLE_TIME = 180.0
 READ_BUDGET = 64  # datagrams of one socket in one turn
 
-_CAUSES = {
-    errno.ECONNREFUSED: messages.PORT_UNREACHABLE,
-    errno.ENETUNREACH: messages.NET_UNREACHABLE,
-    errno.EADDRNOTAVAIL: messages.NET_UNREACHABLE,
-    errno.EINVAL: messages.NET_UNREACHABLE,
-    errno.EHOSTUNREACH: messages.HOST_UNREACHABLE,
-    errno.EHOSTDOWN: messages.HOST_UNREACHABLE,
-    errno.EACCES: messages.PROHIBITED,
-    errno.EPERM: messages.PROHIBITED,
-}
+_CAUSES = {errno.ECONNREFUSED: messages.PORT_UNREACHABLE, **UNREACHABLE_BY_ERRNO}
 
 
 class Flow:

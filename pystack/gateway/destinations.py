@@ -1,7 +1,19 @@
 """Where the kernel is to connect for an address of the program's network."""
 
+import errno
 import ipaddress
 
+from pystack import messages
+
+UNREACHABLE_BY_ERRNO = {  # what the kernel says of a destination -> what ICMP says of it to the program
+    errno.ENETUNREACH: messages.NET_UNREACHABLE,
+    errno.EADDRNOTAVAIL: messages.NET_UNREACHABLE,
+    errno.EINVAL: messages.NET_UNREACHABLE,
+    errno.EHOSTUNREACH: messages.HOST_UNREACHABLE,
+    errno.EHOSTDOWN: messages.HOST_UNREACHABLE,
+    errno.EACCES: messages.PROHIBITED,
+    errno.EPERM: messages.PROHIBITED,
+}
 RESOLV_CONF = "/etc/resolv.conf"
 DNS_PORT = 53
 LOCALHOST = "127.0.0.1"

@@ -6,9 +6,9 @@ import logging
 import gevent
 from gevent.event import AsyncResult, Event
 
-from pystack import messages
 from pystack.errors import StackStopped
 from pystack.gateway import kernel
+from pystack.gateway.destinations import UNREACHABLE_BY_ERRNO
 from pystack.gateway.gate import DROP, PASS, REFUSE, Approach, Verdict
 
 CHUNK = 256 * 1024  # bytes read in one go; what one side has not taken is not followed by more
@@ -18,13 +18,7 @@ MAX_RELAYS = 4096  # connections, those included that are not decided yet; beyon
 _VERDICTS = {
     errno.ECONNREFUSED: REFUSE,
     errno.ECONNRESET: REFUSE,
-    errno.ENETUNREACH: messages.NET_UNREACHABLE,
-    errno.EADDRNOTAVAIL: messages.NET_UNREACHABLE,
-    errno.EINVAL: messages.NET_UNREACHABLE,
-    errno.EHOSTUNREACH: messages.HOST_UNREACHABLE,
-    errno.EHOSTDOWN: messages.HOST_UNREACHABLE,
-    errno.EACCES: messages.PROHIBITED,
-    errno.EPERM: messages.PROHIBITED,
+    **UNREACHABLE_BY_ERRNO,
 }  # else DROP: a time out is the program's own, and a shortage may pass
 
 log = logging.getLogger("pystack.gateway")

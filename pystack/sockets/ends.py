@@ -9,8 +9,6 @@ from pystack import errors, transport
 from pystack.sockets import options, protocol
 from pystack.sockets.poller import ERROR, HANGUP, READ, URGENT, WRITE
 
-ANY = bytes(4)
-
 
 def refusal(number):
     """An OSError of that errno, which the program gets to see."""
