@@ -119,6 +119,40 @@ class UdpConfig(_Checked):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ipv6Config(_Checked):
+    """Settings of IPv6 under their names in Linux's net.ipv6.conf, with its defaults unless a comment says so."""
+
+    hop_limit: int = _within(64, 1, 255)
+    # Addresses.
+    dad_transmits: int = _within(1, 0, 100)  # solicitations of duplicate address detection (RFC 4862 §5.1); 0: none
+    enhanced_dad: bool = True  # RFC 7527: tells one's own solicitation, looped back, from another's
+    stable_secret: str = ""  # of RFC 7217; empty: one for this run. Linux then makes EUI-64 identifiers instead
+    use_tempaddr: int = _within(0, 0, 2)  # RFC 8981: 0: none; 1: beside; 2: preferred to the stable ones
+    temp_prefered_lft: int = _within(86_400, 60, 0xFFFFFFFE)  # seconds
+    temp_valid_lft: int = _within(172_800, 120, 0xFFFFFFFE)  # seconds (RFC 8981; Linux's is 604,800)
+    max_addresses: int = _within(16, 1, 1024)  # made by autoconfiguration, of one interface
+    # Router discovery.
+    accept_ra: bool = True
+    autoconf: bool = True  # addresses by router advertisements (RFC 4862)
+    accept_ra_defrtr: bool = True
+    accept_ra_pinfo: bool = True
+    accept_ra_mtu: bool = True
+    accept_ra_min_hop_limit: int = _within(1, 0, 255)  # a smaller Cur Hop Limit is not believed
+    accept_ra_rt_info_max_plen: int = _within(128, 0, 128)  # RFC 4191; Linux's default is 0
+    accept_redirects: bool = True
+    router_solicitation_delay: float = _within(1.0, 0.0, 3600.0)  # seconds, at most, before the first
+    router_solicitation_interval: float = _within(4.0, 0.1, 3600.0)  # seconds, doubled each time (RFC 7559)
+    router_solicitation_max_interval: float = _within(3600.0, 0.1, 1e6)  # seconds
+    # Packets.
+    auto_flowlabels: bool = True  # RFC 6437
+    ip6frag_high_thresh: int = _within(4 * _MB, 65_536, 1 << 40)  # bytes: frames pinned
+    ip6frag_time: float = _within(60.0, 0.001, 3600.0)  # seconds
+    mtu_expires: float = _within(600.0, 1, 1e9)  # seconds (RFC 8201 §4)
+    icmp_ratelimit: float = _within(1.0, 0, 1e6)  # seconds per error to one destination
+    echo_ignore_multicast: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StackConfig(_Checked):
     """Defaults are Linux's. Raises `StackError` at once for a value that cannot work."""
 
@@ -139,6 +173,7 @@ class StackConfig(_Checked):
     queue: str = _among("mailbox", "mailbox", "gevent")  # joins the stages: rendezvous, or gevent.queue.SimpleQueue
     tcp: TcpConfig = field(default_factory=TcpConfig)
     udp: UdpConfig = field(default_factory=UdpConfig)
+    ipv6: Ipv6Config = field(default_factory=Ipv6Config)
 
 
 def check_setting(settings, name, value):

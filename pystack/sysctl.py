@@ -7,12 +7,12 @@ docs/sysctl.md.
 import re
 from dataclasses import MISSING, dataclass, fields, replace
 
-from pystack.config import StackConfig, TcpConfig, UdpConfig
+from pystack.config import Ipv6Config, StackConfig, TcpConfig, UdpConfig
 from pystack.errors import StackError
 
 _INTEGER = re.compile(r"[0-9]{1,15}", re.ASCII)
 _NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?", re.ASCII)
-_SECTIONS = {"": StackConfig, "tcp": TcpConfig, "udp": UdpConfig}
+_SECTIONS = {"": StackConfig, "tcp": TcpConfig, "udp": UdpConfig, "ipv6": Ipv6Config}
 _SWITCHES = {"0": False, "1": True}
 
 
@@ -21,7 +21,7 @@ class Setting:
     """One row of `TABLE`; a value in *unit* divided by *scale* is the field's."""
 
     name: str
-    section: str  # "", "tcp" or "udp": the part of StackConfig
+    section: str  # "", "tcp", "udp" or "ipv6": the part of StackConfig
     field: str
     unit: str
     meaning: str
@@ -103,6 +103,11 @@ def _tcp(name, unit, meaning, field=None, scale=1):
 
 def _udp(name, unit, meaning):
     return Setting(name, "udp", name.rpartition(".")[2], unit, meaning)
+
+
+def _ipv6(name, unit, meaning, field=None, scale=1):
+    """Linux has these for each interface; here they are for all."""
+    return Setting(f"net.ipv6.{name}", "ipv6", field or name.rpartition(".")[2], unit, meaning, scale)
 
 
 def _stack(name, unit, meaning, field=None, scale=1):
@@ -191,6 +196,33 @@ _ROWS = (
         "bytes",
         "what all receive queues may hold; Linux has three counts of pages, here it is one number of bytes",
     ),
+    _ipv6("conf.all.hop_limit", "hops", "hop limit of packets whose program does not choose one"),
+    _ipv6("conf.all.dad_transmits", "solicitations", "of duplicate address detection (RFC 4862); 0: none"),
+    _ipv6("conf.all.enhanced_dad", "", "duplicate address detection that knows its own words (RFC 7527)"),
+    _ipv6("conf.all.stable_secret", "", "secret of stable private addresses (RFC 7217); none: one for this run"),
+    _ipv6("conf.all.use_tempaddr", "", "temporary addresses (RFC 8981): 0: none; 1: beside stable ones; 2: preferred"),
+    _ipv6("conf.all.temp_prefered_lft", "seconds", "for which a temporary address is preferred"),
+    _ipv6("conf.all.temp_valid_lft", "seconds", "for which a temporary address is valid; Linux's is 604800"),
+    _ipv6("conf.all.max_addresses", "addresses", "made by autoconfiguration on one interface"),
+    _ipv6("conf.all.accept_ra", "", "whether router advertisements are believed"),
+    _ipv6("conf.all.autoconf", "", "whether they make addresses (RFC 4862)"),
+    _ipv6("conf.all.accept_ra_defrtr", "", "whether they make default routers"),
+    _ipv6("conf.all.accept_ra_pinfo", "", "whether their prefixes count"),
+    _ipv6("conf.all.accept_ra_mtu", "", "whether their MTU counts"),
+    _ipv6("conf.all.accept_ra_min_hop_limit", "hops", "a smaller hop limit of theirs is not believed"),
+    _ipv6("conf.all.accept_ra_rt_info_max_plen", "bits", "longest prefix of their routes (RFC 4191); Linux's is 0"),
+    _ipv6("conf.all.accept_redirects", "", "whether redirects are believed"),
+    _ipv6("conf.all.router_solicitation_delay", "seconds", "at most, before the first solicitation"),
+    _ipv6("conf.all.router_solicitation_interval", "seconds", "to the second, doubled each time (RFC 7559)"),
+    _ipv6("conf.all.router_solicitation_max_interval", "seconds", "the most that it doubles to"),
+    _ipv6("auto_flowlabels", "", "flow labels for every flow (RFC 6437)"),
+    _ipv6("ip6frag_high_thresh", "bytes", "what all fragments that wait may hold"),
+    _ipv6("ip6frag_time", "seconds", "how long a fragment waits for the others"),
+    _ipv6("route.mtu_expires", "seconds", "how long a path MTU is remembered"),
+    _ipv6(
+        "icmp.ratelimit", "milliseconds", "least time between ICMPv6 errors to one destination", "icmp_ratelimit", 1000
+    ),
+    _ipv6("icmp.echo_ignore_multicast", "", "whether pings to multicast stay unanswered"),
 )
 TABLE = {setting.name: setting for setting in _ROWS}
 

@@ -18,6 +18,7 @@ LEVELS = {
     "pystack.messages": 0,
     "pystack.transport": 0,
     "pystack.routes": 0,
+    "pystack.scope": 0,
     "pystack.deadlines": 0,
     "pystack.ports": 0,
     "pystack.options": 0,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pystack import sysctl
-from pystack.config import StackConfig, TcpConfig, UdpConfig
+from pystack.config import Ipv6Config, StackConfig, TcpConfig, UdpConfig
 from pystack.errors import StackError
 
 ROOT = Path(__file__).parent.parent
@@ -14,9 +14,10 @@ CONFIG = StackConfig()
 
 
 def test_every_field_has_one_name():
-    everything = {("", each.name) for each in fields(StackConfig) if each.name not in ("tcp", "udp")}
+    everything = {("", each.name) for each in fields(StackConfig) if each.name not in ("tcp", "udp", "ipv6")}
     everything |= {("tcp", each.name) for each in fields(TcpConfig)}
     everything |= {("udp", each.name) for each in fields(UdpConfig)}
+    everything |= {("ipv6", each.name) for each in fields(Ipv6Config)}
     named = [(setting.section, setting.field) for setting in sysctl.TABLE.values()]
     assert sorted(named) == sorted(everything)
     assert len(sysctl.TABLE) == len(named)
