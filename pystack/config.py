@@ -126,7 +126,7 @@ class Ipv6Config(_Checked):
     # Addresses.
     dad_transmits: int = _within(1, 0, 100)  # solicitations of duplicate address detection (RFC 4862 §5.1); 0: none
     enhanced_dad: bool = True  # RFC 7527: tells one's own solicitation, looped back, from another's
-    stable_secret: str = ""  # of RFC 7217; empty: one for this run. Linux then makes EUI-64 identifiers instead
+    stable_secret: str = "none"  # any text, for RFC 7217; none: one for this run, where Linux makes EUI-64 identifiers
     use_tempaddr: int = _within(0, 0, 2)  # RFC 8981: 0: none; 1: beside; 2: preferred to the stable ones
     temp_prefered_lft: int = _within(86_400, 60, 0xFFFFFFFE)  # seconds
     temp_valid_lft: int = _within(172_800, 120, 0xFFFFFFFE)  # seconds (RFC 8981; Linux's is 604,800)

@@ -199,7 +199,7 @@ _ROWS = (
     _ipv6("conf.all.hop_limit", "hops", "hop limit of packets whose program does not choose one"),
     _ipv6("conf.all.dad_transmits", "solicitations", "of duplicate address detection (RFC 4862); 0: none"),
     _ipv6("conf.all.enhanced_dad", "", "duplicate address detection that knows its own words (RFC 7527)"),
-    _ipv6("conf.all.stable_secret", "", "secret of stable private addresses (RFC 7217); none: one for this run"),
+    _ipv6("conf.all.stable_secret", "", "text, the secret of stable private addresses (RFC 7217)"),
     _ipv6("conf.all.use_tempaddr", "", "temporary addresses (RFC 8981): 0: none; 1: beside stable ones; 2: preferred"),
     _ipv6("conf.all.temp_prefered_lft", "seconds", "for which a temporary address is preferred"),
     _ipv6("conf.all.temp_valid_lft", "seconds", "for which a temporary address is valid; Linux's is 604800"),
