@@ -92,7 +92,7 @@ def compose(interfaces, config, random):
         if interface.gateway is not None:
             gateway = _parse(ipaddress.IPv4Address, interface.gateway, "gateway").packed
             try:
-                inet.addresses.add_route(Route(bytes(4), 0, index, gateway))
+                inet.add_route(Route(bytes(4), 0, index, gateway))
             except ValueError as error:
                 raise StackError(f"Stack: gateway {interface.gateway} is in no prefix of {interface.name}") from error
     return layers
@@ -422,7 +422,7 @@ class Stack:
         self._check_started()
         return [
             (state.name, f"{text(held.address)}/{held.prefix_length}")
-            for state in self._layers.cores["inet"].addresses.interfaces.values()
+            for state in self._layers.cores["inet"].interfaces.values()
             for held in state.addresses
             if held.usable
         ]
@@ -435,9 +435,9 @@ class Stack:
             (
                 f"{text(route.network)}/{route.prefix_length}",
                 text(route.gateway) if route.gateway else None,
-                inet.addresses.interfaces[route.interface].name,
+                inet.interfaces[route.interface].name,
             )
-            for route in inet.addresses.routes.routes
+            for route in inet.v4.addresses.routes.routes
         ]
 
     # -- inside -------------------------------------------------------------------------------------------------------
@@ -460,11 +460,11 @@ class Stack:
             part.start()
 
     def _describe_interfaces(self):
-        states = self._layers.cores["inet"].addresses.interfaces
+        states = self._layers.cores["inet"].interfaces
         return [(index, state.name, [held.address for held in state.addresses]) for index, state in states.items()]
 
     def _name_of(self, index):
-        return self._layers.cores["inet"].addresses.interfaces[index].name
+        return self._layers.cores["inet"].interfaces[index].name
 
     def _group_message(self, kind, group, interface):
         address = _parse(ipaddress.IPv4Address, group, "group")

@@ -123,13 +123,12 @@ class Icmp:
         """Whether we sent an echo request with the 4 bytes of identifier and sequence *rest* to *destination*."""
         return (_answerer(destination), bytes(rest)) in self._echoes
 
-    def error(self, packet, cause, source, now, pointer=0):
+    def error(self, packet, cause, now, pointer=0):
         """The ICMP error about a received packet, as a TxPacket, or None where none may be sent.
 
         Args:
             packet: the RxPacket; quoted from its IP header on.
             cause: a key of `SENT_AS`.
-            source: the address to answer from, or None for the route's.
             pointer: for PARAMETER_PROBLEM, the offset in the IP header.
         """
         if not self._may_answer(packet):
@@ -144,7 +143,7 @@ class Icmp:
         message = icmp.build(kind, code, bytes((pointer, 0, 0, 0)), quote)
         self._counts["IcmpOutErrors"] += 1
         # RFC 1812 §4.3.2.5 and Linux: precedence 6, internetwork control.
-        return TxPacket(packet.source, ipv4.ICMP, message, source=source, tos=(packet.tos & 0x1E) | 0xC0)
+        return TxPacket(packet.source, ipv4.ICMP, message, source=packet.destination, tos=(packet.tos & 0x1E) | 0xC0)
 
     def _may_answer(self, packet):
         """RFC 1122 §3.2.2's list, save for a broadcast address as destination, which the layer knows."""

@@ -191,3 +191,12 @@ def fragment(packet, mtu, identification, ttl):
         at += len(piece)
         header_options = later_options
     return fragments
+
+
+def transport_header(packet):
+    """The start of what a TxPacket that is finished carries, bytes; None of a fragment that is not the first."""
+    header = packet.header
+    if int.from_bytes(header[6:8], "big") & ipv4.OFFSET_MASK:
+        return None
+    # A fragment's payload is a part of its own.
+    return bytes(header[(header[0] & 15) * 4 :]) or bytes(packet.payload[0][:64])

@@ -60,7 +60,7 @@ def igmp_mac():
 
 def held(host):
     """What the host's tables hold: (neighbours, path MTUs)."""
-    return len(host.link().neighbors()), len(host.inet.pmtu)
+    return len(host.link().neighbors()), len(host.inet.v4.pmtu)
 
 
 def test_mutated_frames_do_no_harm():
@@ -68,7 +68,7 @@ def test_mutated_frames_do_no_harm():
     frames = corpus()
     peer = Peer()
     network, host = peer.network, peer.host
-    host.inet.addresses.interfaces[2].membership.join(GROUP, 0.0)
+    host.inet.interfaces[2].membership.join(GROUP, 0.0)
     blocks = 0
     link = host.link()
     before = link.counts["InFrames"]

@@ -204,7 +204,7 @@ def test_the_path_mtu_is_learned_used_and_aged():
     peer.after(601)
     peer.introduce()
     assert len(sent_echo(peer, far, 1400, sequence=4)) == 1428
-    assert len(peer.host.inet.pmtu) == 0
+    assert len(peer.host.inet.v4.pmtu) == 0
 
 
 @pytest.mark.parametrize("mtu", [1500, 1428, 67, 1])
@@ -214,7 +214,7 @@ def test_an_implausible_path_mtu_is_not_believed(mtu):
     request = sent_echo(peer, bytes((192, 0, 2, 1)), 1400, dont_fragment=True)
     peer.sends(fragmentation_needed(request[:28], mtu))
     assert peer.host.echoes == []
-    assert len(peer.host.inet.pmtu) == 0
+    assert len(peer.host.inet.v4.pmtu) == 0
     assert peer.drops == {errors.ICMP_UNMATCHED: 1}
 
 
@@ -264,7 +264,7 @@ OTHER_GATEWAY = bytes((10, 0, 0, 3))
 
 
 def next_hop(peer, destination=FAR):
-    return peer.host.inet.addresses.path(destination).next_hop
+    return peer.host.inet.v4.addresses.path(destination).next_hop
 
 
 def test_a_redirect_is_followed_until_its_gateway_is_dead():
@@ -305,7 +305,7 @@ def test_redirects_are_bounded():
     for n in range(3000):
         quote = ip(echo(), source=B, destination=b"\xc0\0" + n.to_bytes(2, "big"))[:28]
         peer.sends(redirect(quote, OTHER_GATEWAY))
-    addresses = peer.host.inet.addresses
+    addresses = peer.host.inet.v4.addresses
     followed = sum(addresses.path(b"\xc0\0" + n.to_bytes(2, "big")).next_hop == OTHER_GATEWAY for n in range(3000))
     assert followed == 1024
 

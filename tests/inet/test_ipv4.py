@@ -96,11 +96,11 @@ def test_several_addresses_are_answered_each_from_itself():
 def test_the_source_shares_the_next_hops_prefix():
     peer = Peer(addresses=("10.0.0.2/24", "10.5.0.1/16"))
     inet = peer.host.inet
-    assert inet.addresses.path(bytes((10, 5, 3, 3))).source == bytes((10, 5, 0, 1))
-    assert inet.addresses.path(bytes((10, 0, 0, 3))).source == B
-    assert inet.addresses.path(bytes((192, 0, 2, 1))).source == B  # through the gateway 10.0.0.1
-    assert inet.addresses.path(bytes((192, 0, 2, 1))).next_hop == A
-    assert inet.addresses.path(bytes((127, 0, 0, 1))).source == bytes((127, 0, 0, 1))
+    assert inet.v4.addresses.path(bytes((10, 5, 3, 3))).source == bytes((10, 5, 0, 1))
+    assert inet.v4.addresses.path(bytes((10, 0, 0, 3))).source == B
+    assert inet.v4.addresses.path(bytes((192, 0, 2, 1))).source == B  # through the gateway 10.0.0.1
+    assert inet.v4.addresses.path(bytes((192, 0, 2, 1))).next_hop == A
+    assert inet.v4.addresses.path(bytes((127, 0, 0, 1))).source == bytes((127, 0, 0, 1))
 
 
 def test_a_host_reaches_itself_by_its_loopback():

@@ -131,5 +131,5 @@ def test_progress_with_a_peer_that_no_route_leads_to_confirms_nobody():
 
 def test_progress_confirms_the_gateway_of_the_longest_prefix():
     inet = two_networks()
-    inet.addresses.add_route(Route(bytes((192, 0, 2, 0)), 24, ETH1, bytes((10, 5, 0, 5))))
+    inet.add_route(Route(bytes((192, 0, 2, 0)), 24, ETH1, bytes((10, 5, 0, 5))))
     assert confirms(inet, FAR) == [("eth1", bytes((10, 5, 0, 5)))]
