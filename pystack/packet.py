@@ -46,6 +46,15 @@ class RxPacket:
         self.tos = 0
         self.options = b""  # the IPv4 options, verbatim
 
+    def pseudo_sum(self, length):
+        """The one's-complement sum of the pseudo-header of a transport's *length* bytes (RFC 9293 §3.1, RFC 8200 §8.1).
+
+        Of the addresses as they came, without what `pystack.scope` puts into them.
+        """
+        at = self.ip_at
+        addresses = self.buf[at + 12 : at + 20] if len(self.source) == 4 else self.buf[at + 8 : at + 40]
+        return int.from_bytes(addresses, "big") + self.protocol + length
+
 
 class TxPacket:
     """A packet on its way down.
@@ -81,7 +90,7 @@ class TxPacket:
         self.source = source  # None: chosen by the route
         self.ttl = ttl  # None: the stack's default; a multicast of 0 stays on this host
         self.tos = tos
-        self.options = options  # IPv4 options, padded to 4 bytes
+        self.options = options  # IPv4 options, padded to 4 bytes; of IPv6 a hop-by-hop header, its first byte to be set
         self.dont_fragment = False
         self.interface = 0  # 0: chosen by the route
         self.multicast_loop = True  # members on this host are to have a multicast too

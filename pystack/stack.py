@@ -14,7 +14,7 @@ from pystack.config import StackConfig, check_setting
 from pystack.device.base import Device
 from pystack.device.loopback import Loopback
 from pystack.errors import StackError, StackStopped
-from pystack.inet.addresses import InterfaceState
+from pystack.inet.interfaces import InterfaceState
 from pystack.inet.layer import InetLayer
 from pystack.inet.multicast import MAX_GROUPS, Membership
 from pystack.link.layer import LinkLayer
@@ -108,6 +108,7 @@ def _add_interface(layers, index, interface, config, random):
             index,
             name,
             device.mtu,
+            mac=device.mac,
             loopback=loopback,
             checksum_offload=device.checksum_offload,
             segment_offload=device.segment_offload,

@@ -1,6 +1,8 @@
 """What both versions of IP do alike: route, fit to the path's MTU, hand up, refuse, and tell of errors."""
 
 from pystack import errors, messages
+from pystack.inet.finishing import finish_checksum, length_of, length_of_segment, segment_count
+from pystack.inet.segmentation import segments
 from pystack.messages import BROADCAST, MULTICAST
 
 
@@ -15,10 +17,12 @@ class Host:
     """
 
     # What the version sets: its header module (`inet.ipv4` or `inet.ipv6`), the number of its ICMP, the address of
-    # nobody, the greatest packet, and a prefix for the names of its counters.
+    # nobody, the lengths of the header without options and of the greatest packet, and a prefix for the names of its
+    # counters.
     ip = None
     icmp_protocol = 0
     unspecified = b""
+    header_length = 0
     max_length = 0
     prefix = ""
 
@@ -99,7 +103,7 @@ class Host:
 
     def transmit(self, packet, now):
         """Route, then finish or fragment; what goes wrong is told to the transport."""
-        layer, ip = self._layer, self.ip
+        layer, header_length = self._layer, self.header_length
         layer.counts[self._out_requests] += 1
         path = self.addresses.path(packet.destination, packet.interface)
         if path is None:
@@ -113,14 +117,14 @@ class Host:
         interface = path.interface
         packet.interface = interface.index
         packet.next_hop = path.next_hop
-        length = ip.length_of(packet)
+        length = length_of(packet, header_length)
         mtu = self.pmtu.of(packet.destination, self._link_mtu(interface))
         if packet.dont_fragment and self.pmtu.fragments(packet.destination):
             packet.dont_fragment = False
         # Of a super-segment each wire segment has to fit.
         if length <= mtu:
             packet.gso_size = 0
-        largest = ip.length_of_segment(packet) if packet.gso_size else length
+        largest = length_of_segment(packet, header_length) if packet.gso_size else length
         if length > self.max_length or (largest > mtu and (packet.dont_fragment or packet.gso_size)):
             self._refuse(packet, errors.TOO_BIG, messages.PACKET_TOO_BIG, mtu)
             return
@@ -133,7 +137,7 @@ class Host:
             if path.kind == MULTICAST and packet.ttl == 0:
                 return
         if packet.checksum_at is not None:
-            ip.finish_checksum(packet, length, interface.checksum_offload and length <= mtu)
+            finish_checksum(packet, length, header_length, interface.checksum_offload and length <= mtu)
         if length <= mtu:
             self._finish(packet, length, ttl)
             layer.outboxes[interface.name].append(packet)
@@ -143,15 +147,15 @@ class Host:
 
     def _transmit_super_segment(self, packet, interface, length, ttl):
         """Leave it to the device to cut it, or cut it now."""
-        outbox = self._layer.outboxes[interface.name]
+        outbox, header_length = self._layer.outboxes[interface.name], self.header_length
         if interface.segment_offload:
-            self.ip.finish_checksum(packet, length, True)
-            self._finish(packet, length, ttl, self.ip.segment_count(packet, length))
+            finish_checksum(packet, length, header_length, True)
+            self._finish(packet, length, ttl, segment_count(packet, length, header_length))
             outbox.append(packet)
             return
-        for segment in self._layer.segments(packet):
-            size = self.ip.length_of(segment)
-            self.ip.finish_checksum(segment, size, interface.checksum_offload)
+        for segment in segments(packet):
+            size = length_of(segment, header_length)
+            finish_checksum(segment, size, header_length, interface.checksum_offload)
             self._finish(segment, size, ttl)
             outbox.append(segment)
 

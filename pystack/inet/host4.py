@@ -3,9 +3,10 @@
 from pystack import errors, messages
 from pystack.inet import ipv4 as ip
 from pystack.inet import multicast
-from pystack.inet.addresses import ANY, LIMITED_BROADCAST, Addresses
+from pystack.inet.addresses4 import ANY, Addresses4
 from pystack.inet.host import Host
 from pystack.inet.icmp import Icmp, Redirect
+from pystack.inet.interfaces import LIMITED_BROADCAST
 from pystack.inet.pmtu import PathMtu
 from pystack.inet.reassembly import Reassembly, rebuild_ipv4
 from pystack.packet import TxPacket
@@ -20,12 +21,13 @@ class Ipv4Host(Host):
     ip = ip
     icmp_protocol = ipv4.ICMP
     unspecified = ANY
+    header_length = ipv4.HEADER_LENGTH
     max_length = ipv4.MAX_TOTAL_LENGTH
 
     def __init__(self, layer, config, random):
         super().__init__(
             layer,
-            Addresses(),
+            Addresses4(layer.interfaces),
             PathMtu(config.pmtu_expires, config.min_pmtu),
             Reassembly(
                 max_bytes=config.reassembly_max_bytes,
@@ -41,14 +43,14 @@ class Ipv4Host(Host):
         self.echo_relay = None  # the outbox of echo requests to addresses that no interface has
 
     def add_interface(self, interface):
-        """Take an `addresses.InterfaceState`."""
-        self.addresses.add_interface(interface)
+        """Take an `interfaces.InterfaceState`."""
+        self.addresses.changed()
         if interface.membership is not None:
             self._memberships[interface.index] = interface.membership
 
     def add_address(self, index, address, prefix_length, probe):
         """See `InetLayer.add_address`."""
-        interface = self.addresses.interfaces[index]
+        interface = self._layer.interfaces[index]
         self.addresses.add(index, address, prefix_length, usable=interface.loopback or not probe)
         if not interface.loopback:
             control = self._layer.outboxes[interface.control_outbox]
@@ -57,7 +59,7 @@ class Ipv4Host(Host):
 
     def remove_address(self, index, address):
         """See `InetLayer.remove_address`."""
-        interface = self.addresses.interfaces[index]
+        interface = self._layer.interfaces[index]
         if not self.addresses.remove(index, address):
             return False
         if not interface.loopback:
@@ -81,7 +83,7 @@ class Ipv4Host(Host):
         if reason is not None:
             layer.drops[reason] += 1
             return
-        interface = self.addresses.interfaces[packet.interface]
+        interface = self._layer.interfaces[packet.interface]
         destination = packet.destination
         unicast = self.addresses.is_local(destination, interface)
         # A packet to our unicast address in a link-layer broadcast is taken: Linux does (drop_unicast_in_l2_multicast
@@ -211,7 +213,7 @@ class Ipv4Host(Host):
         return ip.fragment(packet, mtu, self._identifications.next(packet), ttl)
 
     def answer_error(self, packet, cause, now, pointer=0):
-        interface = self.addresses.interfaces[packet.interface]
+        interface = self._layer.interfaces[packet.interface]
         if self.addresses.is_local(packet.destination, interface):
             super().answer_error(packet, cause, now, pointer)
         else:

@@ -5,7 +5,7 @@ import zlib
 from pystack import errors
 from pystack.inet import options
 from pystack.packet import BROADCAST, MULTICAST, RxPacket, TxPacket
-from pystack.wire import checksum, ipv4, tcp, vnet
+from pystack.wire import checksum, ipv4
 
 ID_COUNTERS = 2048  # as Linux's ip_idents: which counter a pair of hosts shares is secret, so that ids tell nothing
 
@@ -79,59 +79,6 @@ def judge_options(header_options):
         if wrong is not None:
             return errors.BAD_OPTION, ipv4.HEADER_LENGTH + start + wrong
     return None, 0
-
-
-def length_of(packet):
-    """Bytes of the IP packet that a TxPacket, still without its IP header, will be."""
-    size = ipv4.HEADER_LENGTH + len(packet.options) + len(packet.header)
-    for part in packet.payload:
-        size += len(part)
-    return size
-
-
-def length_of_segment(packet):
-    """Bytes of a full IP packet of those that a super-segment, still without its IP header, is cut into."""
-    return ipv4.HEADER_LENGTH + len(packet.options) + len(packet.header) + packet.gso_size
-
-
-def segment_count(packet, length):
-    """How many IP packets a super-segment of *length* bytes with its IP header is cut into."""
-    headers = length_of_segment(packet) - packet.gso_size
-    return -(-(length - headers) // packet.gso_size)
-
-
-def finish_checksum(packet, length, offload):
-    """Complete the transport checksum at ``packet.checksum_at``, or leave the rest of it to the device.
-
-    Args:
-        length: of the IP packet.
-        offload: the device completes it: then only the pseudo-header's sum is stored, and ``packet.vnet`` set.
-    """
-    at = packet.checksum_at
-    ip_length = ipv4.HEADER_LENGTH + len(packet.options)
-    total = checksum.pseudo_header(packet.source, packet.destination, packet.protocol, length - ip_length)
-    header = packet.header
-    if offload:
-        header[at : at + 2] = total.to_bytes(2, "big")
-        start = 14 + ip_length  # counted from the Ethernet header on
-        if packet.gso_size:
-            packet.vnet = vnet.build(
-                vnet.F_NEEDS_CSUM, _gso_type(packet), start + len(header), packet.gso_size, start, at
-            )
-        else:
-            packet.vnet = vnet.build(flags=vnet.F_NEEDS_CSUM, csum_start=start, csum_offset=at)
-        return
-    covered = b"".join((header, *packet.payload))
-    value = checksum.checksum(covered, total)
-    if packet.protocol == ipv4.UDP and value == 0:
-        value = 0xFFFF  # RFC 768: 0 would say that there is none
-    header[at : at + 2] = value.to_bytes(2, "big")
-
-
-def _gso_type(packet):
-    """Of a TCP super-segment; with CWR, the device must know that it goes on the first segment alone."""
-    kind = vnet.GSO_TCPV4 if len(packet.destination) == 4 else vnet.GSO_TCPV6
-    return kind | vnet.GSO_ECN if packet.header[13] & tcp.CWR else kind
 
 
 def finish(packet, length, identification, ttl):

@@ -3,7 +3,6 @@
 from collections import Counter
 
 from pystack import errors, messages
-from pystack.inet import segmentation
 from pystack.inet.host4 import Ipv4Host
 
 
@@ -15,8 +14,6 @@ class InetLayer:
     ``NAME.control`` (Unreachable), ``echo`` (EchoReply and Unreachable, for the ping client), ``events`` (what a person
     would ask about: AddressConflict, AddressClaimed).
     """
-
-    segments = staticmethod(segmentation.segments)
 
     def __init__(self, config, random):
         self.drops = Counter()

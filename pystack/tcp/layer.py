@@ -242,8 +242,7 @@ class TcpLayer:
             return None
         _, _, seq, ack, flags, window, urgent, payload_at = fields
         if not packet.checksum_trusted:
-            pseudo = checksum.pseudo_header(packet.source, packet.destination, packet.protocol, end - at)
-            if not checksum.valid(memoryview(buf)[at:end], pseudo):
+            if not checksum.valid(memoryview(buf)[at:end], packet.pseudo_sum(end - at)):
                 self.drops[errors.BAD_CHECKSUM] += 1
                 return None
         payload = memoryview(buf)[payload_at:end] if payload_at < end else _EMPTY

@@ -81,8 +81,7 @@ class UdpLayer:
             return
         destination = packet.destination
         if check and not packet.checksum_trusted:
-            pseudo = checksum.pseudo_header(packet.source, destination, packet.protocol, length)
-            if not checksum.valid(memoryview(buf)[at : at + length], pseudo):
+            if not checksum.valid(memoryview(buf)[at : at + length], packet.pseudo_sum(length)):
                 self.drops[errors.BAD_CHECKSUM] += 1
                 return
         peer = (packet.source, source_port)

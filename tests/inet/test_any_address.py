@@ -22,11 +22,12 @@ def inet(accepts_any=True):
 def test_every_unicast_address_is_ours_where_that_is_asked_for():
     assert inet().is_local(FAR) and inet().is_local(B)
     assert not inet(accepts_any=False).is_local(FAR)
-    states = inet().addresses
-    eth0 = next(state for state in states.interfaces.values() if state.name == "eth0")
+    layer = inet()
+    states = layer.v4.addresses
+    eth0 = next(state for state in layer.interfaces.values() if state.name == "eth0")
     assert states.is_local(FAR, eth0) and states.is_local(B, eth0)
     assert [states.is_local(address, eth0) for address in NOBODYS] == [False] * len(NOBODYS)
-    lo = next(state for state in states.interfaces.values() if state.loopback)
+    lo = next(state for state in layer.interfaces.values() if state.loopback)
     assert not states.is_local(FAR, lo)
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pystack import errors
 from pystack.device import memory
 from pystack.inet import ipv4 as ip_core
+from pystack.inet.finishing import finish_checksum
 from pystack.packet import TxPacket
 from pystack.stack import Interface
 from pystack.wire import checksum, icmp, ipv4
@@ -170,7 +171,7 @@ def test_a_transport_checksum_is_completed_or_left_to_the_device():
     for offload in (False, True):
         packet = TxPacket(B, ipv4.UDP, bytearray(b"\x03\xe8\x07\xd0\x00\x0d\x00\x00"), (b"hello",), source=A)
         packet.checksum_at = 6
-        ip_core.finish_checksum(packet, 33, offload)
+        finish_checksum(packet, 33, ipv4.HEADER_LENGTH, offload)
         pseudo = checksum.pseudo_header(A, B, ipv4.UDP, 13)
         if offload:
             assert int.from_bytes(packet.header[6:8], "big") == pseudo

@@ -137,13 +137,16 @@ class Udp:
 
 
 def packet(payload, source, to, *, interface=ETH, cast=HOST, ttl=64, tos=0, check=None, padding=0, gso_size=0):
-    """The RxPacket that inet would hand over, behind 34 bytes of lower headers; *check* is a checksum to lie with."""
+    """The RxPacket that inet would hand over, behind its lower headers; *check* is a checksum to lie with."""
     datagram = bytearray(struct.pack("!HHHH", source[1], to[1], 8 + len(payload), 0) + payload)
     if check is None:
         pseudo = checksum.pseudo_header(source[0], to[0], ipv4.UDP, len(datagram))
         check = checksum.checksum(datagram, pseudo) or 0xFFFF
     datagram[6:8] = check.to_bytes(2, "big")
-    made = RxPacket(bytes(34) + bytes(datagram) + bytes(padding), 34, 34 + len(datagram), interface, cast)
+    before = bytes(14 + (12 if len(to[0]) == 4 else 8)) + source[0] + to[0]  # of the IP header the addresses alone
+    at, end = len(before), len(before) + len(datagram)
+    made = RxPacket(before + bytes(datagram) + bytes(padding), at, end, interface, cast)
+    made.ip_at = 14
     made.source, made.destination, made.protocol = source[0], to[0], ipv4.UDP
     made.ttl, made.tos, made.gso_size = ttl, tos, gso_size
     return made
