@@ -9,9 +9,9 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Stack": "pystack.library",
-    "Interface": "pystack.stack",
+    "Interface": "pystack.layers",
     "StackConfig": "pystack.config",
-    "PingReply": "pystack.stack",
+    "PingReply": "pystack.ping",
     "StackError": "pystack.errors",
     "StackStopped": "pystack.errors",
     "DeviceError": "pystack.errors",

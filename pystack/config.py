@@ -122,6 +122,7 @@ class UdpConfig(_Checked):
 class Ipv6Config(_Checked):
     """Settings of IPv6 under their names in Linux's net.ipv6.conf, with its defaults unless a comment says so."""
 
+    disable_ipv6: bool = False
     hop_limit: int = _within(64, 1, 255)
     # Addresses.
     dad_transmits: int = _within(1, 0, 100)  # solicitations of duplicate address detection (RFC 4862 §5.1); 0: none

@@ -28,10 +28,11 @@ from pystack.device.tap import Tap
 from pystack.errors import DeviceError, StackError
 from pystack.gateway.gateway import Gateway
 from pystack.gateway.streams import StreamRelay
+from pystack.layers import Interface
 from pystack.runtime import stats
 from pystack.runtime.clock import MonotonicClock
 from pystack.sockets import kernel
-from pystack.stack import Interface, Stack
+from pystack.stack import Stack
 from pystack.sysctl import apply
 
 log = logging.getLogger("pystack")

@@ -45,6 +45,8 @@ ICMP_UNMATCHED = "icmp_unmatched"  # an error or reply about a flow that is not 
 ICMP_RATE_LIMITED = "icmp_rate_limited"
 ICMP_FORBIDDEN = "icmp_forbidden"  # an error that RFC 1122 §3.2.2 says must not be sent
 BAD_IGMP = "bad_igmp"
+BAD_MLD = "bad_mld"
+BAD_NDP = "bad_ndp"  # by the checks of RFC 4861 §6.1, §7.1 or §8.1, or in fragments (RFC 6980)
 MEMBERSHIP_REFUSED = "membership_refused"  # too many groups, or a leave without a join
 # inet, sending
 NO_ROUTE = "no_route"

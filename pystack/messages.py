@@ -43,6 +43,45 @@ class SolicitFailed:
 
 
 @dataclass(slots=True)
+class Solicit:
+    """link to inet: ask for an IPv6 neighbour, one that is known already by *unicast* to itself (RFC 4861 §7.2.2).
+
+    ``source`` is that of the packet that waits for it, or None.
+    """
+
+    interface: int
+    address: bytes
+    unicast: bool
+    source: bytes | None
+
+
+@dataclass(slots=True)
+class NeighborHeard:
+    """inet to link: an IPv6 neighbour has told its MAC by the way (RFC 4861 §7.2.3), and will hear from us."""
+
+    address: bytes
+    mac: bytes
+
+
+@dataclass(slots=True)
+class NeighborAdvertised:
+    """inet to link: an advertisement has come (RFC 4861 §7.2.5); ``mac`` is None if it does not tell."""
+
+    address: bytes
+    mac: bytes | None
+    solicited: bool
+    override: bool
+
+
+@dataclass(slots=True)
+class SetNeighborTimes:
+    """inet to link: a router says for how long IPv6 neighbours are reachable, and how often to ask; seconds."""
+
+    reachable: float
+    retransmit: float
+
+
+@dataclass(slots=True)
 class NeighborConfirmed:
     """inet to link: a transport had progress through this neighbour (RFC 4861 §7.3.1)."""
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from gevent.event import Event
 
 from pystack.messages import EchoReply, EchoRequest
+from pystack.text import format_address
 
-MAX_SIZE = 65507  # bytes of echo data: 65,535 less the IPv4 and ICMP headers
+MAX_SIZE = {4: 65507, 16: 65527}  # bytes of echo data: 65,535 less what of the headers counts; by length of address
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class PingClient:
                 exchange.done.set()
 
     def ping(self, destination, count, size, interval, timeout, ttl, dont_fragment):
-        """See `Stack.ping`; *destination* is 4 bytes. Yields PingReply."""
+        """See `Stack.ping`; *destination* is 4 or 16 bytes. Yields PingReply."""
         identifier = self._claim()
         try:
             for sequence in range(1, count + 1):
@@ -118,11 +119,6 @@ def _result(sequence, message, sent_at, payload):
         return PingReply(sequence, None, None, size)
     if type(message) is EchoReply:
         error = None if message.payload == payload else "corrupt"
-        return PingReply(sequence, text(message.source), message.at - sent_at, size, message.ttl, error)
-    reporter = text(message.reporter) if message.reporter else None
+        return PingReply(sequence, format_address(message.source), message.at - sent_at, size, message.ttl, error)
+    reporter = format_address(message.reporter) if message.reporter else None
     return PingReply(sequence, reporter, None, size, None, message.cause, message.mtu or None)
-
-
-def text(address):
-    """An IPv4 address of 4 bytes as people write it."""
-    return ".".join(map(str, address))

@@ -1,173 +1,37 @@
-"""The composition root: the only module that knows every layer, and the library's face."""
+"""A stack that runs: its life, and what a library's user can do with it."""
 
-import ipaddress
 import logging
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 
-from gevent.queue import SimpleQueue
-
 from pystack import messages
 from pystack.config import StackConfig, check_setting
-from pystack.device.base import Device
 from pystack.device.loopback import Loopback
 from pystack.errors import StackError, StackStopped
-from pystack.inet.interfaces import InterfaceState
-from pystack.inet.layer import InetLayer
-from pystack.inet.multicast import MAX_GROUPS, Membership
-from pystack.link.layer import LinkLayer
-from pystack.ping import MAX_SIZE, PingClient, PingReply, text
-from pystack.routes import Route
+from pystack.inet.multicast import MAX_GROUPS
+from pystack.layers import Interface, compose, make_stages, way_to
+from pystack.ping import MAX_SIZE, PingClient, PingReply
 from pystack.runtime import lifetime, stats
 from pystack.runtime.clock import MonotonicClock
-from pystack.runtime.driver import DeviceDriver
-from pystack.runtime.mailbox import Mailbox
-from pystack.runtime.stage import Stage
 from pystack.runtime.supervisor import Supervisor
+from pystack.scope import on_wire
 from pystack.sockets.datagram import UdpSocket
 from pystack.sockets.endpoints import Endpoints
 from pystack.sockets.service import Service
 from pystack.sockets.stream import TcpListener, TcpStream
-from pystack.sockets.way import Way
 from pystack.tcp import settings as tcp_settings
-from pystack.tcp.layer import TcpLayer
+from pystack.text import format_address, parse_address
 from pystack.udp.bindings import Settings as UdpSettings
-from pystack.udp.layer import UdpLayer
-from pystack.wire import ipv4
-
-MIN_MTU = 68  # RFC 791: a header with all options, and 8 bytes
-MAX_MTU = 65536  # Linux's loopback
 
 log = logging.getLogger("pystack")
-
-
-@dataclass(kw_only=True)
-class Interface:
-    """One interface of a stack: a device that is not yet open, and what it is configured with.
-
-    ``addresses`` are in CIDR form ("10.77.0.2/24"), the first is the primary one; ``gateway`` is the default router.
-    With ``accepts_any`` the stack takes what comes in for itself, whatever the destination.
-    """
-
-    device: Device
-    addresses: tuple = ()
-    gateway: str | None = None
-    name: str = "eth0"
-    accepts_any: bool = False
-
-
-@dataclass
-class Layers:
-    """The cores of one stack, and the wires between them; without greenlets, so that a test can step them."""
-
-    cores: dict = field(default_factory=dict)  # name -> core
-    devices: dict = field(default_factory=dict)  # name -> open device; its frames go to the core of its name
-    wires: list = field(default_factory=list)  # (core, outbox, target core, inlet)
-    interfaces: dict = field(default_factory=dict)  # name -> index
-
-
-def compose(interfaces, config, random):
-    """Make the cores for `Interface`s whose devices are open, and say how they are wired.
-
-    What is left for the caller to connect: each link's outbox ``device``, and inet's ``echo`` and ``events``.
-    """
-    layers = Layers()
-    inet = layers.cores["inet"] = InetLayer(config, random)
-    layers.cores["udp"] = UdpLayer(config, random, inet)
-    layers.cores["tcp"] = TcpLayer(config, random, inet)
-    inet.add_transport(ipv4.UDP, "udp")
-    inet.add_transport(ipv4.TCP, "tcp")
-    for name in ("udp", "tcp"):
-        layers.wires += [
-            ("inet", name, name, "receive"),
-            ("inet", f"{name}.control", name, "control"),
-            (name, "inet", "inet", "transmit"),
-            (name, "inet.control", "inet", "control"),
-        ]
-    for index, interface in enumerate(interfaces, 1):
-        _add_interface(layers, index, interface, config, random)
-    for index, interface in enumerate(interfaces, 1):
-        if interface.gateway is not None:
-            gateway = _parse(ipaddress.IPv4Address, interface.gateway, "gateway").packed
-            try:
-                inet.add_route(Route(bytes(4), 0, index, gateway))
-            except ValueError as error:
-                raise StackError(f"Stack: gateway {interface.gateway} is in no prefix of {interface.name}") from error
-    return layers
-
-
-def _add_interface(layers, index, interface, config, random):
-    name, device, inet = interface.name, interface.device, layers.cores["inet"]
-    loopback = not device.resolves
-    if not MIN_MTU <= device.mtu <= MAX_MTU:
-        raise StackError(f"Stack: the MTU of {name} must be within {MIN_MTU} and {MAX_MTU}, not {device.mtu}")
-    inet.add_interface(
-        InterfaceState(
-            index,
-            name,
-            device.mtu,
-            mac=device.mac,
-            loopback=loopback,
-            checksum_offload=device.checksum_offload,
-            segment_offload=device.segment_offload,
-            membership=None if loopback else Membership(random, device.mtu),
-            accepts_any=interface.accepts_any,
-        )
-    )
-    layers.cores[name] = LinkLayer(index, device.mac, random=random, resolves=device.resolves)
-    layers.devices[name] = device
-    layers.interfaces[name] = index
-    for cidr in interface.addresses:
-        address = _parse(ipaddress.IPv4Interface, cidr, "address")
-        _check_assignable(address, loopback)
-        try:
-            inet.add_address(index, address.packed, address.network.prefixlen, config.probe_addresses)
-        except ValueError as error:
-            raise StackError(f"Stack: address {cidr} is given twice") from error
-    layers.wires += [
-        (name, "inet", "inet", "receive"),
-        (name, "control", "inet", "control"),
-        ("inet", name, name, "transmit"),
-        ("inet", f"{name}.control", name, "control"),
-    ]
-
-
-def make_stages(layers, config, clock, supervisor):
-    """Make, not yet started, what runs the cores, connected by their wires and to their devices.
-
-    Returns:
-        ``(stages, drivers, queues)``, each by name.
-    """
-    make_queue = SimpleQueue if config.queue == "gevent" else Mailbox
-    queues = {name: make_queue(config.mailbox_limit) for name in layers.cores}
-    stages, drivers = {}, {}
-    for name, core in layers.cores.items():
-        stages[name] = Stage(name, core, clock, supervisor, make_queue=partial(queues.get, name))
-    for source, outbox, target, inlet in layers.wires:
-        handler = getattr(layers.cores[target], inlet)
-        stages[source].connect(outbox, stages[target].port(handler))
-    for name, device in layers.devices.items():
-        driver = drivers[name] = DeviceDriver(name, device, clock, supervisor)
-        driver.connect(stages[name].port(layers.cores[name].receive))
-        stages[name].connect("device", driver)
-    return stages, drivers, queues
-
-
-def way_to(core, stage, queue, config):
-    """The `Way` of the sockets' requests to a transport's core, by its stage's queue."""
-    way = Way(core.requests)
-    limit = (config.mailbox_limit + 1) // 2  # the other half is for packets, which do not wait
-    way.connect(stage.port(way.take).put, lambda: queue.qsize() < limit)
-    return way
 
 
 class Stack:
     """A TCP/IP stack: a greenlet per layer over the devices that it is given. Several can live in one process.
 
     Made, it is only a plan; `start` (or ``with``) opens the devices and `close` undoes whatever that did to the host.
-    It must be used from the thread that started it. An interface ``lo`` with 127.0.0.1/8 is always there.
+    It must be used from the thread that started it. An interface ``lo`` with 127.0.0.1/8 and ::1 is always there.
 
     Args:
         interfaces: `Interface`s.
@@ -188,7 +52,7 @@ class Stack:
         reserved = {"inet", "udp", "stack", "echo", "events"}.intersection(names)
         if reserved or any(not name or "." in name for name in names):
             raise StackError(f"Stack: an interface cannot be named {', '.join(reserved) or 'with a dot or nothing'}")
-        self._interfaces = [Interface(device=Loopback(), addresses=["127.0.0.1/8"], name="lo"), *interfaces]
+        self._interfaces = [Interface(device=Loopback(), addresses=["127.0.0.1/8", "::1/128"], name="lo"), *interfaces]
         self._config = config or StackConfig()
         self._clock = clock
         self._random = Random(seed)
@@ -263,10 +127,10 @@ class Stack:
         """Send ICMP echo requests one after another, as ping(8) does.
 
         Args:
-            address: an IPv4 address as text.
-            count, size: requests, and bytes of data in each (0 to 65507).
+            address: as text; a link-local one with its interface, "fe80::1%eth0".
+            count, size: requests, and bytes of data in each (0 to 65507, by IPv6 65527).
             interval, timeout: seconds from one request to the next, and to wait for each reply.
-            ttl: 1 to 255, or None for the stack's default.
+            ttl: 1 to 255, or None for the stack's default: the hop limit of IPv6.
             dont_fragment: set DF; a packet too large for the path is then reported, not cut.
 
         Returns:
@@ -275,15 +139,15 @@ class Stack:
         Raises:
             StackStopped: the stack is not running, or stopped meanwhile. StackError: an argument is out of range.
         """
-        destination = _parse(ipaddress.IPv4Address, address, "address").packed
+        self._check_running()
+        destination = self._parse(address)
         for name, value in (("count", count), ("size", size), ("ttl", 1 if ttl is None else ttl)):
             if not isinstance(value, int):
                 raise StackError(f"ping: {name} must be an int, not {value!r}")
-        if not 0 <= size <= MAX_SIZE:
-            raise StackError(f"ping: size must be within 0 and {MAX_SIZE}, not {size!r}")
+        if not 0 <= size <= MAX_SIZE[len(destination)]:
+            raise StackError(f"ping: size must be within 0 and {MAX_SIZE[len(destination)]}, not {size!r}")
         if count < 1 or interval < 0 or timeout <= 0 or (ttl is not None and not 1 <= ttl <= 255):
             raise StackError("ping: count and timeout must be positive, interval not negative, ttl within 1 and 255")
-        self._check_running()
         return list(self._pings.ping(destination, count, size, interval, timeout, ttl, dont_fragment))
 
     def connect(self, address, port, *, source=None, timeout=None, **settings):
@@ -291,7 +155,8 @@ class Stack:
 
         Args:
             address, port: of the peer; the address as text.
-            source: ``(address, port)`` to connect from; an address of "0.0.0.0" and a port of 0 leave it to the stack.
+            source: ``(address, port)`` to connect from; an address of "0.0.0.0" or "::" and a port of 0 leave it to the
+                stack.
             timeout: seconds, None: as TCP has it (about two minutes).
             settings: fields of `tcp.settings.Settings`.
 
@@ -307,8 +172,8 @@ class Stack:
             for name, value in settings.items():
                 stream.set_option(name, value)
             if source is not None:
-                stream.bind(_parse(ipaddress.IPv4Address, source[0], "source").packed, source[1])
-            stream.connect(_parse(ipaddress.IPv4Address, address, "address").packed, port, timeout)
+                stream.bind(self._parse(source[0], "source"), source[1])
+            stream.connect(self._parse(address), port, timeout)
         except BaseException:
             stream.close()
             raise
@@ -328,7 +193,7 @@ class Stack:
         try:
             for name, value in settings.items():
                 listener.set_option(name, value)
-            packed = _parse(ipaddress.IPv4Address, address, "address").packed
+            packed = self._parse(address)
             listener.bind(packed, port, reuse_address=reuse_address, reuse_port=reuse_port)
             listener.listen(backlog)
         except BaseException:
@@ -351,7 +216,7 @@ class Stack:
             for name, value in settings.items():
                 made.set_option(name, value)
             if port is not None:
-                packed = _parse(ipaddress.IPv4Address, address, "address").packed
+                packed = self._parse(address)
                 made.bind(packed, port, reuse_address=reuse_address, reuse_port=reuse_port)
         except BaseException:
             made.close()
@@ -372,7 +237,7 @@ class Stack:
         return Service(self._endpoints, cores["inet"], defaults, cores["udp"].refusal, self._describe_interfaces)
 
     def join_group(self, group, interface="eth0"):
-        """Receive an IPv4 multicast group (text) by an interface, and report it by IGMP; counted, see `leave_group`."""
+        """Receive a multicast group (text) by an interface, and report it (IGMP, MLD); counted, see `leave_group`."""
         self._group_message(messages.JoinGroup, group, interface)
 
     def leave_group(self, group, interface="eth0"):
@@ -400,7 +265,7 @@ class Stack:
         """The TCP sockets: a list of ``(local, remote or None, state)``, as "10.77.0.2:80" and "ESTABLISHED"."""
         self._check_started()
         return [
-            (_endpoint(local), _endpoint(remote) if remote else None, state)
+            (self._endpoint(local), self._endpoint(remote) if remote else None, state)
             for local, remote, state, _ in self._layers.cores["tcp"].connections()
         ]
 
@@ -415,30 +280,31 @@ class Stack:
         found = []
         for name in self._layers.devices:
             for address, mac, state in self._layers.cores[name].neighbors():
-                found.append((name, text(address), mac.hex(":") if mac else None, state))
+                found.append((name, self._text(address), mac.hex(":") if mac else None, state))
         return found
 
     def addresses(self):
         """The usable addresses: a list of ``(interface, "10.77.0.2/24")``."""
         self._check_started()
         return [
-            (state.name, f"{text(held.address)}/{held.prefix_length}")
+            (state.name, f"{format_address(on_wire(held.address))}/{held.prefix_length}")
             for state in self._layers.cores["inet"].interfaces.values()
-            for held in state.addresses
+            for held in (*state.addresses, *state.addresses6)
             if held.usable
         ]
 
     def routes(self):
-        """The IPv4 routes: a list of ``(prefix, gateway or None, interface)``, all text."""
+        """The routes: a list of ``(prefix, gateway or None, interface)``, all text."""
         self._check_started()
         inet = self._layers.cores["inet"]
         return [
             (
-                f"{text(route.network)}/{route.prefix_length}",
-                text(route.gateway) if route.gateway else None,
+                f"{format_address(on_wire(route.network))}/{route.prefix_length}",
+                self._text(route.gateway) if route.gateway else None,
                 inet.interfaces[route.interface].name,
             )
-            for route in inet.v4.addresses.routes.routes
+            for host in (inet.v4, inet.v6)
+            for route in host.addresses.routes.routes
         ]
 
     # -- inside -------------------------------------------------------------------------------------------------------
@@ -462,19 +328,32 @@ class Stack:
 
     def _describe_interfaces(self):
         states = self._layers.cores["inet"].interfaces
-        return [(index, state.name, [held.address for held in state.addresses]) for index, state in states.items()]
+        return [
+            (index, state.name, [held.address for held in (*state.addresses, *state.addresses6)])
+            for index, state in states.items()
+        ]
+
+    def _parse(self, value, what="address"):
+        return parse_address(value, what, self._layers.interfaces.get)
+
+    def _text(self, address):
+        return format_address(address, self._name_of)
+
+    def _endpoint(self, endpoint):
+        address, port = endpoint
+        return f"[{self._text(address)}]:{port}" if len(address) == 16 else f"{self._text(address)}:{port}"
 
     def _name_of(self, index):
         return self._layers.cores["inet"].interfaces[index].name
 
     def _group_message(self, kind, group, interface):
-        address = _parse(ipaddress.IPv4Address, group, "group")
         self._check_running()
+        address = self._parse(group, "group")
         index = self._layers.interfaces.get(interface)
         if index is None or not self._layers.devices[interface].resolves:
             raise StackError(f"Stack: no interface {interface!r} that multicasts")
-        if not address.is_multicast:
-            raise StackError(f"Stack: {group} is not a multicast group (224.0.0.0/4)")
+        if address[0] >> 4 != 14 if len(address) == 4 else address[0] != 0xFF:
+            raise StackError(f"Stack: {group} is not a multicast group (224.0.0.0/4, ff00::/8)")
         joined = self._joined[index]
         if kind is messages.LeaveGroup:
             if not joined[address]:
@@ -484,7 +363,7 @@ class Stack:
             if not joined[address] and len(+joined) >= MAX_GROUPS:
                 raise StackError(f"Stack: {interface} has {MAX_GROUPS} groups already, leave some first")
             joined[address] += 1
-        self._control.put([kind(index, address.packed)])
+        self._control.put([kind(index, address)])
 
     def _fail(self, failure):
         """The supervisor's call: a part has failed, so all stop, loudly."""
@@ -517,37 +396,11 @@ class _EventLog:
     def put(self, batch):
         """Take AddressClaimed and AddressConflict."""
         for message in batch:
-            address, name = text(message.address), self._name_of(message.interface)
+            address, name = format_address(on_wire(message.address)), self._name_of(message.interface)
             if type(message) is messages.AddressConflict:
                 log.error("%s: %s is used by %s too and was given up", name, address, message.mac.hex(":"))
             else:
                 log.info("%s: %s is ours", name, address)
 
 
-def _check_assignable(address, loopback):
-    """Raise StackError for an address that no host can have on such an interface."""
-    ip, network = address.ip, address.network
-    why = None
-    if ip.is_multicast or ip.is_reserved or int(ip) >> 24 == 0:
-        why = "is not a unicast address"
-    elif ip.is_loopback != loopback:
-        why = "belongs to lo alone" if ip.is_loopback else "cannot be given to a loopback"
-    elif network.prefixlen < 31 and ip in (network.network_address, network.broadcast_address):
-        why = "is its network's own, or its broadcast's"
-    if why is not None:
-        raise StackError(f"Stack: address {address} {why}")
-
-
-def _endpoint(endpoint):
-    address, port = endpoint
-    return f"{text(address)}:{port}"
-
-
-def _parse(kind, value, what):
-    try:
-        return kind(value)
-    except ValueError as error:
-        raise StackError(f"Stack: {what} {value!r} is not an IPv4 {what}: {error}") from error
-
-
-__all__ = ["Interface", "Layers", "PingReply", "Stack", "compose", "make_stages", "way_to"]
+__all__ = ["Interface", "PingReply", "Stack"]

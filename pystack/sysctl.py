@@ -215,6 +215,7 @@ _ROWS = (
     _ipv6("conf.all.router_solicitation_delay", "seconds", "at most, before the first solicitation"),
     _ipv6("conf.all.router_solicitation_interval", "seconds", "to the second, doubled each time (RFC 7559)"),
     _ipv6("conf.all.router_solicitation_max_interval", "seconds", "the most that it doubles to"),
+    _ipv6("conf.all.disable_ipv6", "", "no IPv6 at all"),
     _ipv6("auto_flowlabels", "", "flow labels for every flow (RFC 6437)"),
     _ipv6("ip6frag_high_thresh", "bytes", "what all fragments that wait may hold"),
     _ipv6("ip6frag_time", "seconds", "how long a fragment waits for the others"),

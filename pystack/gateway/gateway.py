@@ -11,12 +11,12 @@ from pystack.gateway.echo import EchoRelay
 from pystack.gateway.gate import Gate
 from pystack.gateway.streams import StreamRelay
 from pystack.gateway.udp import UdpRelay
+from pystack.layers import Interface, compose, make_stages, way_to
 from pystack.runtime import lifetime, stats
 from pystack.runtime.clock import MonotonicClock
 from pystack.runtime.supervisor import Supervisor
 from pystack.sockets.endpoints import Endpoints
 from pystack.sockets.stream import TcpListener, TcpStream
-from pystack.stack import Interface, compose, make_stages, way_to
 from pystack.tcp import settings as tcp_settings
 
 BACKLOG = 4096

@@ -4,6 +4,7 @@ from collections import Counter
 
 from pystack import errors, messages
 from pystack.inet.host4 import Ipv4Host
+from pystack.inet.host6 import Ipv6Host
 
 
 class InetLayer:
@@ -22,11 +23,13 @@ class InetLayer:
         self.transports = {}  # protocol number -> name of its outbox
         self.interfaces = {}  # index -> InterfaceState
         self.v4 = Ipv4Host(self, config, random)
-        self._hosts = (self.v4,)
+        self.v6 = Ipv6Host(self, config, random)
+        self._hosts = (self.v4, self.v6)
         self._handlers = {
             messages.SendError: self._send_error,
             messages.EchoRequest: self._send_echo,
             messages.PmtuChanged: self._learn_pmtu,
+            messages.Solicit: self.v6.discovery.solicit,
             messages.SolicitFailed: self._solicit_failed,
             messages.AddressClaimed: self._address_claimed,
             messages.AddressConflict: self._address_conflict,
@@ -87,11 +90,13 @@ class InetLayer:
 
     def receive(self, batch, now):
         """Take RxPackets whose ``at`` is at the IP header."""
-        receive4 = self.v4.receive
+        receive4, receive6 = self.v4.receive, self.v6.receive
         for packet in batch:
             version = packet.buf[packet.at] >> 4 if packet.at < packet.end else 0
             if version == 4:
                 receive4(packet, now)
+            elif version == 6 and self.interfaces[packet.interface].has_ipv6:
+                receive6(packet, now)
             else:
                 self.drops[errors.NOT_IP] += 1
 
@@ -121,7 +126,7 @@ class InetLayer:
         return earliest
 
     def _host(self, address):
-        return self.v4
+        return self.v4 if len(address) == 4 else self.v6
 
     # -- messages -----------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from collections import Counter, OrderedDict
 
 from pystack import errors
 from pystack.packet import RxPacket
-from pystack.wire import checksum, ipv4
+from pystack.wire import checksum, ipv4, ipv6
 
 MAX_BYTES = 4 << 20  # Linux: net.ipv4.ipfrag_high_thresh
 MAX_ASSEMBLIES = 1024
@@ -66,6 +66,7 @@ class Reassembly:
             drops fragments; ``counts`` gets the names of the IP-MIB (RFC 4293): ReasmReqds, ReasmOKs, ReasmFails.
         max_length: the greatest sum of header (``packet.at - packet.ip_at``) and payload. For IPv6, whose length field
             leaves out the fixed header, add what stands there and will not be in the datagram.
+        prefix: of the names in ``counts``.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Reassembly:
         drops=None,
         counts=None,
         max_length=MAX_LENGTH,
+        prefix="",
     ):
         self.max_bytes = max_bytes
         self.max_assemblies = max_assemblies
@@ -85,6 +87,7 @@ class Reassembly:
         self.drops = Counter() if drops is None else drops
         self.counts = Counter() if counts is None else counts
         self.bytes = 0  # charged now
+        self._requests, self._oks, self._fails = (f"{prefix}Reasm{what}" for what in ("Reqds", "OKs", "Fails"))
         # In order of creation, and all live equally long: the first is the oldest and the next to time out, so this is
         # the queue of deadlines too.
         self._assemblies = OrderedDict()
@@ -106,7 +109,7 @@ class Reassembly:
         Returns:
             The Datagram that it completes, else ``None``.
         """
-        self.counts["ReasmReqds"] += 1
+        self.counts[self._requests] += 1
         length = packet.end - packet.at
         end = offset + length
         # Nothing is known yet but the fragment itself, so it is dropped alone: it must not harm a datagram that it only
@@ -161,7 +164,7 @@ class Reassembly:
             if assembly.condemned:
                 continue
             self.drops[errors.REASSEMBLY_TIMEOUT] += 1
-            self.counts["ReasmFails"] += 1
+            self.counts[self._fails] += 1
             if assembly.first is not None:
                 timed_out.append(assembly.first)
             self.bytes -= assembly.charge
@@ -222,7 +225,7 @@ class Reassembly:
         RFC 5722 §4 asks for this ("including those not yet received"). Linux forgets the datagram, so that late
         fragments start it again.
         """
-        self.counts["ReasmFails"] += 1
+        self.counts[self._fails] += 1
         self.bytes -= assembly.charge
         assembly.charge = 0
         assembly.condemned = True
@@ -234,7 +237,7 @@ class Reassembly:
         if assembly.condemned:
             return
         self.drops[errors.REASSEMBLY_EVICTED] += 1
-        self.counts["ReasmFails"] += 1
+        self.counts[self._fails] += 1
         self.bytes -= assembly.charge
 
     def _complete(self, assembly):
@@ -248,12 +251,12 @@ class Reassembly:
         elif assembly.total + first.at - first.ip_at > self.max_length:
             reason = errors.BAD_FRAGMENT  # fragment 0 has more options than those against which `add` checked
         else:
-            self.counts["ReasmOKs"] += 1
+            self.counts[self._oks] += 1
             pieces = sorted(assembly.pieces, key=_offset)
             payload = [memoryview(packet.buf)[packet.at : packet.end] for _, packet in pieces]
             return Datagram(first, payload, assembly.total, CE if seen & _CE_SEEN else first.tos & 3)
         self.drops[reason] += 1
-        self.counts["ReasmFails"] += 1
+        self.counts[self._fails] += 1
         return None
 
 
@@ -285,3 +288,30 @@ def rebuild_ipv4(datagram):
     packet.tos = tos
     packet.options = bytes(header[ipv4.HEADER_LENGTH :])
     return packet
+
+
+def rebuild_ipv6(datagram):
+    """The same for IPv6 (RFC 8200 §4.5): fragment 0's headers without its fragment header, which ends at its ``at``.
+
+    Returns:
+        ``(packet, offset of the Next Header field that names what is at its ``at``)``, both from the IPv6 header on.
+    """
+    first = datagram.first
+    headers = bytearray(memoryview(first.buf)[first.ip_at : first.at - ipv6.FRAGMENT_LENGTH])
+    protocol = first.buf[first.at - ipv6.FRAGMENT_LENGTH]
+    protocol_at, at = 6, ipv6.HEADER_LENGTH
+    while at < len(headers):  # the last header that is kept named the fragment header
+        protocol_at, at = at, at + 8 * (headers[at + 1] + 1)
+    headers[protocol_at] = protocol
+    _U16.pack_into(headers, 4, len(headers) - ipv6.HEADER_LENGTH + datagram.length)
+    tos = (first.tos & 0xFC) | datagram.ecn
+    _U16.pack_into(headers, 0, 0x6000 | tos << 4 | headers[1] & 0x0F)
+    buf = b"".join([headers, *datagram.payload])
+    packet = RxPacket(buf, len(headers), len(buf), first.interface, first.cast)
+    packet.ip_at = 0
+    packet.source = first.source
+    packet.destination = first.destination
+    packet.protocol = protocol
+    packet.ttl = first.ttl
+    packet.tos = tos
+    return packet, protocol_at

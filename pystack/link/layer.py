@@ -49,6 +49,9 @@ class LinkLayer:
             messages.ClaimAddress: lambda message, now: self._claims.add(message.address, message.probe, now),
             messages.ReleaseAddress: lambda message, now: self._claims.release(message.address),
             messages.NeighborConfirmed: lambda message, now: self._neighbors.confirmed(message.address, now),
+            messages.NeighborHeard: self._neighbor_heard,
+            messages.NeighborAdvertised: self._neighbor_advertised,
+            messages.SetNeighborTimes: self._set_neighbor_times,
             messages.SetBroadcasts: self._set_broadcasts,
         }
 
@@ -202,15 +205,31 @@ class LinkLayer:
     def _solicit(self, entry, unicast):
         """Ask for an IPv4 neighbour; from the address that the waiting packet has if it is ours (arp_announce 0).
 
-        An IPv6 neighbour is not asked for here: its solicitation is an ICMPv6 packet.
+        An IPv6 neighbour is asked for by inet: its solicitation is an ICMPv6 packet.
         """
-        if len(entry.address) != 4:
-            return
         source = entry.queue[-1][0].source if entry.queue else None
+        if len(entry.address) != 4:
+            self.outboxes["control"].append(messages.Solicit(self._index, entry.address, unicast, source))
+            return
         if source is None or not self._claims.holds(source):
             source = self._claims.first() or bytes(4)
         to = entry.mac if unicast else ethernet.BROADCAST
         self._send_arp(arp.REQUEST, to, source, ethernet.ZERO, entry.address)
+
+    # -- neighbour discovery ------------------------------------------------------------------------------------------
+
+    def _neighbor_heard(self, message, now):
+        self._neighbors.heard(message.address, message.mac, now, create=True, override=True)
+
+    def _neighbor_advertised(self, message, now):
+        self._neighbors.advertised(
+            message.address, message.mac, now, solicited=message.solicited, override=message.override
+        )
+
+    def _set_neighbor_times(self, message, now):
+        self._neighbors.set_times(16, message.reachable, message.retransmit)
+
+    # -- what is to be done -------------------------------------------------------------------------------------------
 
     def _set_broadcasts(self, message, now):
         self._broadcasts = message.addresses | _LIMITED_BROADCAST

@@ -97,6 +97,7 @@ class NeighborTable:
         self._swept_at = -NEVER
         self._deadlines = Deadlines()
         self._bytes = 0
+        self._times = {4: (REACHABLE_TIME, RETRANS_TIME), 16: (REACHABLE_TIME, RETRANS_TIME)}
         self.solicits = []
         self.released = []
         self.failed = []
@@ -158,10 +159,28 @@ class NeighborTable:
             return
         if entry.mac is not None and not override and now - entry.updated < LOCK_TIME:
             return
-        entry.mac = mac
-        entry.header = self._make_header(mac, address)
-        entry.updated = now
+        self._set_mac(entry, mac, now)
         self._move(entry, CONFIRMED if solicited else CHANGED, now)
+
+    def advertised(self, address, mac, now, *, solicited, override):
+        """An IPv6 neighbour's advertisement (RFC 4861 §7.2.5); *mac* is None if it tells none."""
+        entry = self._entries.get(address)
+        if entry is None or (entry.mac is None and mac is None):
+            return
+        if entry.mac is not None and mac is not None and mac != entry.mac and not override:
+            if entry.state == REACHABLE:
+                self._move(entry, CHANGED, now)
+            return
+        if mac is None or mac == entry.mac:
+            if solicited:
+                self._move(entry, CONFIRMED, now)
+            return
+        self._set_mac(entry, mac, now)
+        self._move(entry, CONFIRMED if solicited else CHANGED, now)
+
+    def set_times(self, length, reachable, retransmit):
+        """For addresses of that length: base of the time in REACHABLE, and between solicitations; seconds."""
+        self._times[length] = reachable, retransmit
 
     def confirmed(self, address, now):
         """A transport had progress through this neighbour."""
@@ -205,6 +224,11 @@ class NeighborTable:
                 return True
         return False
 
+    def _set_mac(self, entry, mac, now):
+        entry.mac = mac
+        entry.header = self._make_header(mac, entry.address)
+        entry.updated = now
+
     def _move(self, entry, event, now):
         state = TRANSITIONS.get((entry.state, event))
         if state is None:
@@ -216,7 +240,7 @@ class NeighborTable:
                 self._evictable[state][entry.address] = entry
             entry.state = state
         if state == REACHABLE:
-            entry.until = now + REACHABLE_TIME * (0.5 + self._random.random())
+            entry.until = now + self._times[len(entry.address)][0] * (0.5 + self._random.random())
             self._cancel(entry)
         elif state == STALE:
             self._cancel(entry)
@@ -237,7 +261,7 @@ class NeighborTable:
     def _probe(self, entry, now):
         entry.probes += 1
         self.solicits.append((entry, entry.state == PROBE))
-        self._deadlines.set(entry, now + RETRANS_TIME)
+        self._deadlines.set(entry, now + self._times[len(entry.address)][1])
 
     def _cancel(self, entry):
         if entry.due_at != NEVER:  # a transport confirms often, and Deadlines counts each cancellation

@@ -4,7 +4,7 @@ import pytest
 
 from pystack import errors, messages
 from pystack.device import memory
-from pystack.stack import Interface
+from pystack.layers import Interface
 from pystack.wire import icmp, ipv4
 from tests.support.frames import A, B, echo, ethernet, ip, udp
 from tests.support.netsim import Host

@@ -10,8 +10,8 @@ from pystack import errors
 from pystack.device import memory
 from pystack.inet import ipv4 as ip_core
 from pystack.inet.finishing import finish_checksum
+from pystack.layers import Interface
 from pystack.packet import TxPacket
-from pystack.stack import Interface
 from pystack.wire import checksum, icmp, ipv4
 from tests.support.frames import A, B, echo, ethernet, ip
 from tests.support.netsim import Host, Network, two_hosts

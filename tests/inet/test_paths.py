@@ -4,9 +4,9 @@ import pytest
 
 from pystack import messages
 from pystack.device import memory
+from pystack.layers import Interface
 from pystack.messages import BROADCAST, LOCAL, MULTICAST, UNICAST, PathFacts
 from pystack.routes import Route
-from pystack.stack import Interface
 from tests.support.frames import A, B
 from tests.support.netsim import Host
 

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from pystack import messages
 from pystack.device import memory
 from pystack.inet import segmentation
+from pystack.layers import Interface
 from pystack.packet import TxPacket
-from pystack.stack import Interface
 from pystack.wire import checksum, ipv4, tcp, vnet
 from tests.support.frames import A, B
 from tests.support.netsim import Host, two_hosts

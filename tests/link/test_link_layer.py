@@ -275,11 +275,15 @@ def test_question_comes_from_the_packets_source_if_that_is_ours():
     assert nobody.sends(packet()) == [request(PEER, sender=NONE)]
 
 
-def test_ipv6_neighbour_is_not_asked_for_by_arp():
+def test_ipv6_neighbour_is_asked_for_by_inet():
+    """RFC 4861 §7.2.2: three times, a second apart; then its packets come back."""
     link = Link()
     address = bytes.fromhex("fe80000000000000000000000000abcd")
-    assert link.sends(packet(address)) == [] and link.after(3) == []
-    assert [event.address for event in link.events()] == [address]
+    waiting = packet(address)
+    assert link.sends(waiting) == [] and link.after(3) == []
+    *asked, failed = link.events()
+    assert asked == [messages.Solicit(3, address, False, waiting.source)] * 3
+    assert (failed.address, failed.packets) == (address, [waiting])
 
 
 def test_used_stale_neighbour_is_probed_by_unicast_and_confirmed_by_its_answer():

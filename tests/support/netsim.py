@@ -5,8 +5,8 @@ from random import Random
 from pystack.config import StackConfig
 from pystack.device import memory
 from pystack.device.loopback import Loopback
+from pystack.layers import Interface, compose
 from pystack.messages import EchoRequest
-from pystack.stack import Interface, compose
 
 TURNS = 10_000  # more of them at one instant mean that something goes round in circles
 

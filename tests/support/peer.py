@@ -1,7 +1,7 @@
 """One host whose link the test itself sits on: it sends raw frames and sees every frame that comes back."""
 
 from pystack.device import memory
-from pystack.stack import Interface
+from pystack.layers import Interface
 from pystack.wire import arp, ipv4
 from tests.support.frames import MAC_A, MAC_B, A, ethernet
 from tests.support.netsim import Host, Network
