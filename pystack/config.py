@@ -180,6 +180,9 @@ class StackConfig(_Checked):
 def check_setting(settings, name, value):
     """Raise StackError unless *name* is a field of the dataclass *settings*, a transport's, and may have *value*."""
     kinds = {each.name: each.type for each in fields(settings)}
+    if name.startswith("v6.") and "v6" in kinds:
+        check_setting(kinds["v6"], name[3:], value)
+        return
     if name not in kinds:
         raise StackError(f"no setting {name!r}; there are {', '.join(kinds)}")
     kind = kinds[name]

@@ -100,6 +100,7 @@ def _add_interface(layers, index, interface, config, random):
             membership=None if loopback else Membership(random, device.mtu),
             membership6=None if loopback else _Groups(),
             accepts_any=interface.accepts_any,
+            disable_ipv6=config.ipv6.disable_ipv6,
         )
     )
     layers.cores[name] = LinkLayer(index, device.mac, random=random, resolves=device.resolves)

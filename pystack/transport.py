@@ -67,7 +67,8 @@ class SetOption:
 class Listen:
     """Accept connections; again, to change the backlog. An unbound socket gets a free port. Answered by Bound.
 
-    With *every_port* the socket, which must be unbound, gets what no other listens for: Bound then says port 0.
+    A socket whose setting ``ipv6`` is true listens at the IPv6 "any", and unless ``v6_only`` at the IPv4 one too. With
+    *every_port* the socket, which must be unbound, gets what no other listens for: Bound then says port 0.
     """
 
     socket: int

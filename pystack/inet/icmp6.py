@@ -9,7 +9,6 @@ from pystack.messages import (
     PARAMETER_PROBLEM,
     PORT_UNREACHABLE,
     PROHIBITED,
-    PROTOCOL_UNREACHABLE,
     REASSEMBLY_EXCEEDED,
     TTL_EXCEEDED,
     EchoReply,
@@ -180,7 +179,7 @@ class Icmp6:
         elif kind == icmp6.TIME_EXCEEDED:
             cause = REASSEMBLY_EXCEEDED if code == icmp6.REASSEMBLY_EXCEEDED else TTL_EXCEEDED
         elif kind == icmp6.PARAMETER_PROBLEM:
-            cause = PROTOCOL_UNREACHABLE if code == icmp6.UNKNOWN_NEXT_HEADER else PARAMETER_PROBLEM
+            cause = PARAMETER_PROBLEM
         else:
             cause = _UNREACHABLE_CODES.get(code)
             if cause is None:

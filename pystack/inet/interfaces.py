@@ -44,6 +44,7 @@ class InterfaceState:
         membership=None,
         membership6=None,
         accepts_any=False,
+        disable_ipv6=False,
     ):
         self.index = index
         self.name = name
@@ -60,4 +61,4 @@ class InterfaceState:
         self.addresses6 = []
         self.broadcasts = frozenset((LIMITED_BROADCAST,))
         self.control_outbox = f"{name}.control"
-        self.has_ipv6 = mtu >= ipv6.MIN_MTU  # as Linux: with less there is no IPv6
+        self.has_ipv6 = mtu >= ipv6.MIN_MTU and not disable_ipv6  # as Linux: with less there is no IPv6

@@ -23,6 +23,7 @@ class Listener:
         "address",
         "any",
         "backlog",
+        "deaf_to_ipv4",
         "half_open",
         "interface",
         "port",
@@ -36,6 +37,7 @@ class Listener:
         self.socket = socket
         self.address = address
         self.any = not any(address)
+        self.deaf_to_ipv4 = len(address) == 4 or settings.v6_only  # as one for any IPv6 address
         self.port = port
         self.interface = interface
         self.backlog = backlog
@@ -84,9 +86,9 @@ class Listeners:
             del self._ports[listener.port]
 
     def find(self, address, port, interface, key):
-        """The listener for a segment to *address* that came by *interface*: of the most exact ones (an interface of
-        their own counts more than an address, as on Linux), the newest, or if they share the port one by the hash of
-        the flow's *key*. None if there is none."""
+        """The listener for a segment to *address* that came by *interface*, or None: of the most exact ones (an
+        interface of their own counts more than an address, and that more than the version of IP, as on Linux) the
+        newest, or if they share the port one by the hash of the flow's *key*."""
         there = self._ports.get(port) or self._ports.get(EVERY_PORT)
         if there is None:
             return None
@@ -94,11 +96,11 @@ class Listeners:
         for listener in there:
             if not listener.any and listener.address != address:
                 continue
-            if listener.any and len(listener.address) != len(address) and len(listener.address) != 16:
+            if listener.any and len(listener.address) != len(address) and listener.deaf_to_ipv4:
                 continue
             if listener.interface and listener.interface != interface:
                 continue
-            points = 2 * bool(listener.interface) + (not listener.any)
+            points = 4 * bool(listener.interface) + 2 * (not listener.any) + (len(listener.address) == len(address))
             if points > score:
                 best, score = [listener], points
             elif points == score:

@@ -21,6 +21,7 @@ class Output:
     __slots__ = (
         "_counts",
         "_destination",
+        "_ipv6",
         "_local_port",
         "_remote_port",
         "_settings",
@@ -35,6 +36,7 @@ class Output:
     def __init__(self, local, remote, settings, terms, timestamp_offset, counts):
         self._source, self._local_port = local
         self._destination, self._remote_port = remote
+        self._ipv6 = len(self._destination) == 16
         self._settings = settings
         self._terms = terms
         self._timestamp_offset = timestamp_offset
@@ -146,8 +148,8 @@ class Output:
             header,
             payload,
             source=self._source,
-            ttl=settings.ttl or None,
-            tos=settings.tos & 0xFC | ecn,
+            ttl=(settings.hop_limit if self._ipv6 else settings.ttl) or None,
+            tos=(settings.traffic_class if self._ipv6 else settings.tos) & 0xFC | ecn,
         )
         packet.dont_fragment = settings.discover_pmtu
         packet.checksum_at = tcp.CHECKSUM_AT

@@ -78,7 +78,8 @@ class Requests:
     # -- before there is a connection ---------------------------------------------------------------------------------
 
     def _bind(self, request, now):
-        if self._settings(request.socket) is None:
+        settings = self._settings(request.socket)
+        if settings is None:
             self._tell(transport.Failed(request.socket, errors.BAD_ADDRESS))
             return
         if any(request.address) and not self._layer.paths.is_local(request.address):
@@ -92,6 +93,7 @@ class Requests:
             reuse_port=request.reuse_port,
             interface=request.interface,
             owner=request.owner,
+            v6_only=settings.v6_only,
         )
         if cause is not None:
             self._tell(transport.Failed(request.socket, cause))
@@ -115,6 +117,8 @@ class Requests:
         claim = self.ports.claim(socket)
         interface = claim.interface if claim is not None else 0
         source = claim.address if claim is not None and any(claim.address) else None
+        if source is not None and len(source) != len(address):
+            return errors.NET_UNREACHABLE
         path = layer.paths.path(address, interface, source)
         if path is None or path.kind not in _ONE_HOST:
             return errors.NET_UNREACHABLE
@@ -170,10 +174,12 @@ class Requests:
         if settings is None:
             return
         if request.every_port:
-            self._add_listener(Listener(socket, bytes(4), EVERY_PORT, 0, backlog, settings, False))
+            self._add_listener(Listener(socket, bytes(16), EVERY_PORT, 0, backlog, settings, False))
             return
         if self.ports.claim(socket) is None:
-            _, cause = self.ports.bind(socket, bytes(4), 0, reuse_address=settings.reuse_address)
+            any_address = bytes(16 if settings.ipv6 else 4)
+            how = {"reuse_address": settings.reuse_address, "v6_only": settings.v6_only}
+            _, cause = self.ports.bind(socket, any_address, 0, **how)
             if cause is not None:
                 self._tell(transport.Failed(socket, cause))
                 return

@@ -32,6 +32,10 @@ class Settings:
     reuse_address: bool = False  # SO_REUSEADDR, for the bind that a listen or connect implies
     ttl: int = 0  # IP_TTL; 0: the stack's default
     tos: int = 0  # IP_TOS, without its two ECN bits
+    hop_limit: int = 0  # IPV6_UNICAST_HOPS; 0: the stack's default
+    traffic_class: int = 0  # IPV6_TCLASS, without its two ECN bits
+    ipv6: bool = False  # the socket is of AF_INET6
+    v6_only: bool = False  # IPV6_V6ONLY: an IPv6 "any" leaves the IPv4 addresses to others
     discover_pmtu: bool = True  # IP_MTU_DISCOVER other than IP_PMTUDISC_DONT: DF is set
     defer_accept: float = 0.0  # TCP_DEFER_ACCEPT
     linger: int | None = None  # SO_LINGER; only 0 means something here

@@ -1,7 +1,7 @@
 """UDP's sockets: how each is set, where it is bound, and which of them a datagram is for."""
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pystack.ports import PortTable, udp_conflict
 
@@ -13,12 +13,26 @@ PMTU_PROBE = 3  # the same here; Linux then ignores the path's MTU, and minds th
 PMTU_INTERFACE = 4  # DF is never set, what does not fit is refused, and Fragmentation Needed is not believed
 PMTU_OMIT = 5  # the same, but what does not fit is fragmented
 
-ANY = bytes(4)
+
+@dataclass(slots=True, kw_only=True)
+class IpSettings:
+    """What a program can set for one version of IP (ip(7), ipv6(7))."""
+
+    ttl: int = 0  # IP_TTL, IPV6_UNICAST_HOPS; 0: the stack's default
+    tos: int = 0  # IP_TOS, IPV6_TCLASS
+    multicast_ttl: int = 1  # IP_MULTICAST_TTL, IPV6_MULTICAST_HOPS; 0: for this host alone
+    multicast_loop: bool = True  # IP_MULTICAST_LOOP: members on this host hear it too
+    multicast_all: bool = True  # IP_MULTICAST_ALL: hear every group that the host has joined, not only the socket's own
+    multicast_interface: int = 0  # IP_MULTICAST_IF
+    multicast_source: bytes | None = None  # IP_MULTICAST_IF's address, and the source if the socket has none
+    recv_error: bool = False  # IP_RECVERR
+    discover_pmtu: int = PMTU_WANT  # IP_MTU_DISCOVER
+    never_fragment: bool = False  # IPV6_DONTFRAG: what does not fit is refused
 
 
-@dataclass(slots=True)
-class Settings:
-    """What a program can set on a UDP socket (socket(7), ip(7), udp(7)). Times are seconds, sizes bytes."""
+@dataclass(slots=True, kw_only=True)
+class Settings(IpSettings):
+    """What a program can set on a UDP socket (socket(7), udp(7)), and for IPv4; for IPv6 in ``v6``. Sizes in bytes."""
 
     receive_buffer: int  # SO_RCVBUF, already doubled as Linux does
     send_buffer: int  # SO_SNDBUF, the same; nothing is held back here, so it limits nothing
@@ -27,20 +41,18 @@ class Settings:
     interface: int = 0  # SO_BINDTODEVICE
     broadcast: bool = False  # SO_BROADCAST
     no_check: bool = False  # SO_NO_CHECK: datagrams leave without a checksum
-    ttl: int = 0  # IP_TTL; 0: the stack's default
-    tos: int = 0  # IP_TOS
-    multicast_ttl: int = 1  # IP_MULTICAST_TTL; 0: for this host alone
-    multicast_loop: bool = True  # IP_MULTICAST_LOOP: members on this host hear it too
-    multicast_all: bool = True  # IP_MULTICAST_ALL: hear every group that the host has joined, not only the socket's own
-    multicast_interface: int = 0  # IP_MULTICAST_IF
-    multicast_source: bytes | None = None  # IP_MULTICAST_IF's address, and the source if the socket has none
-    recv_error: bool = False  # IP_RECVERR
-    discover_pmtu: int = PMTU_WANT  # IP_MTU_DISCOVER
+    ipv6: bool = False  # the socket is of AF_INET6
+    v6_only: bool = False  # IPV6_V6ONLY: an IPv6 "any" leaves the IPv4 addresses to others
+    v6: IpSettings = field(default_factory=IpSettings)
 
     @classmethod
     def from_config(cls, config):
         """The defaults that a `config.UdpConfig` gives."""
         return cls(receive_buffer=config.rmem_default, send_buffer=config.wmem_default)
+
+    def of(self, address):
+        """Those for the version of IP that *address* is of."""
+        return self if len(address) == 4 else self.v6
 
 
 class Binding:
@@ -63,7 +75,7 @@ class Binding:
     def __init__(self, socket, settings):
         self.socket = socket
         self.settings = settings
-        self.address = ANY  # what must be the destination of a datagram for it, or any
+        self.address = bytes(4)  # what must be the destination of a datagram for it, or zeros: any; once it is bound
         self.source = None  # what it sends from, if that is settled; no group or broadcast address that it is bound to
         self.port = 0
         self.chosen_address = False  # by the program: a disconnect does not undo it
@@ -72,6 +84,16 @@ class Binding:
         self.groups = {}  # (group, interface) -> the address that the interface was chosen by, or None
         self.queued = 0  # bytes charged for what the program has not read
         self.drops = 0
+
+    @property
+    def any_address(self):
+        """Zeros, as many as an address of the socket's family has."""
+        return bytes(16 if self.settings.ipv6 else 4)
+
+    def takes_any(self, address):
+        """Whether it is bound to no address, and *address* is one that it may then mean."""
+        own = self.address
+        return not any(own) and (len(own) == len(address) or (len(own) == 16 and not self.settings.v6_only))
 
 
 class _Port:
@@ -125,6 +147,7 @@ class Bindings:
             reuse_port=settings.reuse_port,
             interface=settings.interface,
             owner=owner,
+            v6_only=settings.v6_only,
         )
         if cause is not None:
             return cause
@@ -138,7 +161,7 @@ class Bindings:
         self._leave(binding)
         binding.peer = peer
         binding.source = binding.source or source
-        if binding.address == ANY:
+        if not any(binding.address):
             binding.address = source
             self._table.specify(binding.socket, source)
         self._enter(binding)
@@ -151,9 +174,9 @@ class Bindings:
         binding.settings.interface = 0  # as __udp_disconnect does
         self._table.set_interface(binding.socket, 0)
         if not binding.chosen_address:
-            binding.address, binding.source = ANY, None
+            binding.address, binding.source = binding.any_address, None
             if binding.port:
-                self._table.specify(binding.socket, ANY)
+                self._table.specify(binding.socket, binding.address)
         if not binding.chosen_port:
             binding.port = 0
             self._table.release(binding.socket)
@@ -169,7 +192,10 @@ class Bindings:
 
     def set(self, binding, name, value):
         """Set a field of its `Settings`."""
-        setattr(binding.settings, name, value)
+        if name.startswith("v6."):
+            setattr(binding.settings.v6, name[3:], value)
+        else:
+            setattr(binding.settings, name, value)
         if name in ("reuse_address", "reuse_port"):
             self._table.set_reuse(binding.socket, **{name: value})
         elif name == "interface":
@@ -228,14 +254,14 @@ class Bindings:
         held = self._ports.get(port)
         if held is None:
             return []
-        multicast = address[0] >> 4 == 14
+        multicast = address[0] >> 4 == 14 if len(address) == 4 else True
         return [
             each
             for each in (*held.open, *held.connected.get(peer, ()))
-            if (each.address == address or each.address == ANY)
+            if (each.address == address or each.takes_any(address))
             and (not each.settings.interface or each.settings.interface == interface)
             and (each.peer is None or each.peer[0] == peer[0])
-            and (not multicast or each.settings.multicast_all or (address, interface) in each.groups)
+            and (not multicast or each.settings.of(address).multicast_all or (address, interface) in each.groups)
         ]
 
     def _share(self, among, found, address, port, peer):
@@ -260,20 +286,20 @@ def _best(among, address, peer, interface):
     """The highest score of those that fit, the first of equals (compute_score)."""
     best, best_score = None, -1
     for each in among:
-        score = 0
+        score = len(each.address) == len(address)
         if each.address == address:
-            score = 4
-        elif each.address != ANY:
+            score += 8
+        elif not each.takes_any(address):
             continue
         device = each.settings.interface
         if device and interface is not None:
             if device != interface:
                 continue
-            score += 1
+            score += 2
         if each.peer is not None:
             if each.peer[0] != peer[0]:
                 continue
-            score += 1
+            score += 2
         if score > best_score:
             best, best_score = each, score
     return best

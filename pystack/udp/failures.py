@@ -2,7 +2,7 @@
 
 from pystack import errors, messages
 from pystack.udp import output
-from pystack.udp.bindings import PMTU_DONT
+from pystack.udp.bindings import PMTU_DO, PMTU_DONT
 from pystack.wire import ipv4, udp
 
 # cause of the Unreachable -> (cause for the program, whether it is told without IP_RECVERR): Linux's icmp_err_convert,
@@ -19,6 +19,11 @@ _JUDGED = {
     messages.REASSEMBLY_EXCEEDED: (errors.HOST_UNREACHABLE, False),
     messages.PARAMETER_PROBLEM: (errors.PROTOCOL_ERROR, True),
 }
+# The same for IPv6: icmpv6_err_convert.
+_JUDGED6 = {
+    **_JUDGED,
+    messages.PROHIBITED: (errors.PROHIBITED, True),
+}
 _HARD_CODES = (6, 7, 8)  # of Destination Unreachable: net unknown, host unknown, source host isolated
 _NET_PROHIBITED = 9
 
@@ -32,12 +37,21 @@ def judge(message, discover_pmtu):
     """
     if message.cause == messages.PACKET_TOO_BIG and discover_pmtu == PMTU_DONT:
         return None, False  # it is cut from now on
+    if len(message.source) == 16:
+        cause, hard = _JUDGED6[message.cause]
+        return cause, hard and (message.cause != messages.PACKET_TOO_BIG or discover_pmtu == PMTU_DO)
     cause, hard = _JUDGED[message.cause]
     if message.cause == messages.PROHIBITED and message.code == _NET_PROHIBITED:
         cause = errors.NET_UNREACHABLE
     elif message.cause in (messages.NET_UNREACHABLE, messages.HOST_UNREACHABLE) and message.code in _HARD_CODES:
         hard = True
     return cause, hard
+
+
+def wants_too_big(binding, send):
+    """Whether the program is to be told more of a `transport.Send` that was refused for its size (IP_RECVERR)."""
+    address = send.address if send.address is not None else binding.peer[0]
+    return binding.settings.of(address).recv_error
 
 
 def too_big(binding, paths, send):

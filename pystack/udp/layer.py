@@ -5,7 +5,7 @@ from collections import Counter
 from pystack import errors, messages, transport
 from pystack.packet import HOST
 from pystack.udp import failures, output
-from pystack.udp.bindings import ANY, PMTU_INTERFACE, PMTU_OMIT, Bindings
+from pystack.udp.bindings import PMTU_INTERFACE, PMTU_OMIT, Bindings
 from pystack.wire import checksum, udp
 
 OVERHEAD = 256  # bytes charged for a queued datagram beside its frame: the objects that hold it
@@ -80,6 +80,9 @@ class UdpLayer:
             self.drops[errors.BAD_LENGTH] += 1
             return
         destination = packet.destination
+        if not check and len(destination) == 16:
+            self.drops[errors.BAD_CHECKSUM] += 1  # RFC 8200 §8.1: IPv6 has none of its own that would do
+            return
         if check and not packet.checksum_trusted:
             if not checksum.valid(memoryview(buf)[at : at + length], packet.pseudo_sum(length)):
                 self.drops[errors.BAD_CHECKSUM] += 1
@@ -167,7 +170,7 @@ class UdpLayer:
         if binding is None:
             self.drops[errors.ICMP_UNMATCHED] += 1
             return
-        settings = binding.settings
+        settings = binding.settings.of(message.destination)
         if message.cause == messages.PACKET_TOO_BIG and message.reporter is not None:
             if settings.discover_pmtu in (PMTU_INTERFACE, PMTU_OMIT):
                 return
@@ -207,7 +210,7 @@ class UdpLayer:
 
     def _bind_to_any_port(self, binding):
         """What sending and connecting imply; False if there is no port left."""
-        cause = self._bindings.bind(binding, ANY, 0, None)
+        cause = self._bindings.bind(binding, binding.any_address, 0, None)
         if cause is None:
             self._tell_bound(binding)
         return cause is None
@@ -240,7 +243,7 @@ class UdpLayer:
         cause = self._try_to_send(binding, request)
         if cause is not None:
             message = None
-            if cause == errors.MESSAGE_TOO_BIG and binding.settings.recv_error:
+            if cause == errors.MESSAGE_TOO_BIG and failures.wants_too_big(binding, request):
                 message = failures.too_big(binding, self._paths, request)
             self.outboxes["sockets"].append(transport.SendFailed(request.socket, cause, message, True))
 
@@ -287,7 +290,7 @@ class UdpLayer:
         facts, cause = self._membership_path(request)
         if cause is None and (request.group, facts.interface) in binding.groups:
             cause = errors.ADDRESS_IN_USE
-        elif cause is None and len(binding.groups) >= MAX_MEMBERSHIPS:
+        elif cause is None and len(request.group) == 4 and len(binding.groups) >= MAX_MEMBERSHIPS:
             cause = errors.NO_BUFFERS
         if cause is not None:
             self._fail(request.socket, cause)
@@ -317,7 +320,7 @@ class UdpLayer:
         for (group, interface), source in binding.groups.items():
             if group != request.group:
                 continue
-            if interface == request.interface or (not request.interface and request.source in (None, ANY, source)):
+            if interface == request.interface or (not request.interface and request.source in (None, bytes(4), source)):
                 self._forget_membership(binding, group, interface)
                 self.outboxes["sockets"].append(transport.Left(request.socket, group, interface))
                 return

@@ -5,11 +5,12 @@ from typing import NamedTuple
 from pystack import errors, messages
 from pystack.packet import TxPacket
 from pystack.udp import bindings
-from pystack.wire import ipv4, udp
+from pystack.wire import ipv4, ipv6, udp
 
 CHECKSUM_AT = 6
-_HEADERS = ipv4.HEADER_LENGTH + udp.HEADER_LENGTH
-_LOCALHOST = bytes((127, 0, 0, 1))
+_LOCALHOST = {4: bytes((127, 0, 0, 1)), 16: ipv6.LOOPBACK}
+_HEADER_LENGTHS = {4: ipv4.HEADER_LENGTH, 16: ipv6.HEADER_LENGTH}
+_MAX_LENGTHS = {4: ipv4.MAX_TOTAL_LENGTH, 16: ipv6.HEADER_LENGTH + ipv6.MAX_PAYLOAD}
 
 
 class Way(NamedTuple):
@@ -32,14 +33,22 @@ def route(binding, paths, destination, source=None, interface=0):
         return Way(errors.BAD_ADDRESS)
     source = source or binding.source
     interface = interface or settings.interface
-    if destination == bindings.ANY:
-        destination = source or _LOCALHOST  # Linux: "this host"
+    if not any(destination):
+        destination = source or _LOCALHOST[len(destination)]  # Linux: "this host"
     if is_multicast(destination):
-        interface = interface or settings.multicast_interface
-        source = source or settings.multicast_source
-    facts = paths.path(destination, interface, source)
-    if facts is None or facts.source is None:
+        of_version = settings.of(destination)
+        interface = interface or of_version.multicast_interface
+        source = source or of_version.multicast_source
+    if source is not None and len(source) != len(destination):
         return Way(errors.NET_UNREACHABLE)
+    facts = paths.path(destination, interface, source)
+    if facts is None:
+        return Way(errors.NET_UNREACHABLE)
+    if facts.source is None:
+        # As on Linux a host without an address may speak to all on a link, from 0.0.0.0: a DHCP client does.
+        if not interface or facts.kind != messages.BROADCAST:
+            return Way(errors.NET_UNREACHABLE)
+        facts = facts._replace(source=bytes(4))
     if interface and facts.interface != interface and facts.kind in (messages.MULTICAST, messages.BROADCAST):
         return Way(errors.NO_DEVICE)
     if facts.kind == messages.BROADCAST and not settings.broadcast:
@@ -58,17 +67,17 @@ def build(binding, way, port, send):
     Returns:
         ``(packet, None)``, or ``(None, cause)``: MESSAGE_TOO_BIG.
     """
-    settings, facts, payload = binding.settings, way.facts, send.payload
+    settings, facts, payload = binding.settings.of(way.destination), way.facts, send.payload
     length = udp.HEADER_LENGTH + len(payload)
-    size = ipv4.HEADER_LENGTH + length
+    size = _HEADER_LENGTHS[len(way.destination)] + length
     mode = settings.discover_pmtu
     fits = size <= facts.mtu
-    if size > ipv4.MAX_TOTAL_LENGTH or not (fits or mode in _FRAGMENTED):
+    if size > _MAX_LENGTHS[len(way.destination)] or not (fits or (mode in _FRAGMENTED and not settings.never_fragment)):
         return None, errors.MESSAGE_TOO_BIG
     header = bytearray(udp.build(binding.port, port, length, 0))
     packet = TxPacket(way.destination, ipv4.UDP, header, (payload,) if payload else (), source=facts.source)
     packet.tos = settings.tos if send.tos is None else send.tos
-    packet.interface = send.interface or settings.interface
+    packet.interface = send.interface or binding.settings.interface
     if facts.kind == messages.UNICAST or facts.kind == messages.LOCAL:
         packet.ttl = send.ttl or settings.ttl or None
     else:
@@ -79,7 +88,7 @@ def build(binding, way, port, send):
         else:
             packet.ttl = send.ttl or settings.ttl or None
     packet.dont_fragment = fits and mode in _DF
-    if not settings.no_check:
+    if not binding.settings.no_check or len(way.destination) == 16:
         packet.checksum_at = CHECKSUM_AT
     return packet, None
 

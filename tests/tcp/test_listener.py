@@ -2,6 +2,7 @@
 
 from pystack import transport as t
 from pystack.tcp.listener import Listener, Listeners
+from pystack.tcp.settings import Settings
 from pystack.wire import tcp_options
 from tests.support.frames import A, B
 from tests.support.segments import answers, segment
@@ -11,7 +12,7 @@ OTHER = bytes((10, 0, 0, 3))
 
 
 def listener(socket, address=ANY, port=80, interface=0, reuse_port=False):
-    return Listener(socket, address, port, interface, 8, None, reuse_port)
+    return Listener(socket, address, port, interface, 8, Settings(), reuse_port)
 
 
 def found(there, address, interface=1, key=b"key"):
@@ -61,7 +62,7 @@ def test_a_listener_for_every_port_hears_what_nobody_else_does():
     """Its connections have the port that was meant."""
     server = passive(8)
     server.core.requests([t.Listen(10, 8, every_port=True)], 0.0)
-    assert t.Bound(10, ANY, 0) in server.core.outboxes["sockets"]
+    assert t.Bound(10, bytes(16), 0) in server.core.outboxes["sockets"]
     for port, listener in ((80, 9), (81, 10), (65_535, 10)):
         syn = segment("S", 100, options=SYN_OPTIONS, source_port=1000, port=port)
         (syn_ack,) = answers(server.sends(syn))
