@@ -3,8 +3,10 @@
 import _socket
 import errno
 import struct
+from _socket import AF_INET6
 from operator import index
 
+from monkey import addresses
 from monkey.client import kernel_socket as _kernel
 from monkey.client import refusal
 from pystack.sockets import protocol
@@ -12,23 +14,26 @@ from pystack.sockets import protocol
 _HEADER = protocol.DATAGRAM
 _SIZE = _HEADER.size
 _MOST_ROUTES = 64  # destinations that are remembered to be reachable
-_IPPROTO_IP = 0
+_IPPROTO_IP, _IPPROTO_IPV6 = 0, 41
 _IP_TOS, _IP_TTL, _IP_PKTINFO = 1, 2, 8
+_IPV6_PKTINFO, _IPV6_HOPLIMIT, _IPV6_TCLASS = 50, 52, 67
 _INT = struct.Struct("=i")
 _PKTINFO = struct.Struct("=i4s4s")
+_PKTINFO6 = struct.Struct("=16si")
 
 
 class Datagrams:
     """What a process keeps for one socket. *sock* is the `Socket`."""
 
-    __slots__ = ("_engine", "_headers", "_inode", "_told", "connected")
+    __slots__ = ("_engine", "_family", "_headers", "_inode", "_told", "connected")
 
-    def __init__(self, engine, inode):
+    def __init__(self, engine, inode, family):
         self._engine = engine
         self._inode = inode
+        self._family = family
         self._told = False  # the error at the head of what waits has been raised already
         self.connected = None  # None: the engine is to be asked
-        self._headers = {}  # (address, port) -> the header of a datagram that may be sent there
+        self._headers = {}  # (address, port, scope) -> the header of a datagram that may be sent there
 
     # -- receiving ----------------------------------------------------------------------------------------------------
 
@@ -80,18 +85,14 @@ class Datagrams:
         """``(ancillary, sender, whether there was none)``. Raises the error that it brings."""
         if not message:
             return [], None, True
-        _version, ttl, tos, has, port, number, interface, address, ours = _HEADER.unpack_from(message)
+        version, ttl, tos, has, port, number, interface, address, ours = _HEADER.unpack_from(message)
         if number:
             raise refusal(number)
-        ancillary = []
-        if room:
-            if has & protocol.HAS_PKTINFO:
-                ancillary.append((_IPPROTO_IP, _IP_PKTINFO, _PKTINFO.pack(interface, ours[:4], ours[:4])))
-            if has & protocol.HAS_TTL:
-                ancillary.append((_IPPROTO_IP, _IP_TTL, _INT.pack(ttl)))
-            if has & protocol.HAS_TOS:
-                ancillary.append((_IPPROTO_IP, _IP_TOS, bytes([tos])))
-        return ancillary, (_socket.inet_ntoa(address[:4]), port), False
+        if version == 4:
+            address, ours = address[:4], ours[:4]
+        scope = interface if addresses.is_link_local(address) else 0
+        ancillary = _control_messages(self._family, version, ttl, tos, has, interface, ours) if room else []
+        return ancillary, addresses.sockaddr(self._family, address, port, scope), False
 
     def _end(self):
         """The pair has ended: by shutdown, or because the engine has gone."""
@@ -124,14 +125,14 @@ class Datagrams:
     # -- sending ------------------------------------------------------------------------------------------------------
 
     def send(self, sock, buffers, flags, packed=None, ancillary=()):
-        """Send one datagram; returns its size. *packed*: ``(address, port)``, or None: to the peer."""
+        """Send one datagram; returns its size. *packed*: ``(address, port, scope)``, or None: to the peer."""
         header = self._headers.get(packed)
         if header is None:
             header = self._route(packed)
         if ancillary:
             header = _with(header, ancillary)
         size = sum(memoryview(buffer).nbytes for buffer in buffers)
-        if size > protocol.MAX_DATAGRAM:
+        if size > protocol.MAX_DATAGRAM[6 if self._family == AF_INET6 else 4]:
             raise refusal(errno.EMSGSIZE)
         if self.connected:
             number = self.take_error(sock)  # as Linux: of an earlier one
@@ -152,29 +153,56 @@ class Datagrams:
             header = _HEADER.pack(0, 0, 0, 0, 0, 0, 0, b"", b"")
         else:
             self._engine.call(protocol.ROUTE, self._inode, protocol.pack_endpoint(*packed))
-            header = _HEADER.pack(4, 0, 0, 0, packed[1], 0, 0, packed[0], b"")
+            address, port, scope = packed
+            header = _HEADER.pack(4 if len(address) == 4 else 6, 0, 0, 0, port, 0, scope, address, b"")
         if len(self._headers) >= _MOST_ROUTES:
             self._headers.clear()
         self._headers[packed] = header
         return header
 
 
+def _control_messages(family, version, ttl, tos, has, interface, ours):
+    """What a datagram's header tells, as ip(7) and ipv6(7) have it."""
+    found = []
+    if has & protocol.HAS_PKTINFO and family == AF_INET6:
+        ours = addresses.V4_MAPPED + ours if version == 4 else ours
+        found.append((_IPPROTO_IPV6, _IPV6_PKTINFO, _PKTINFO6.pack(ours, interface)))
+    elif has & protocol.HAS_PKTINFO:
+        found.append((_IPPROTO_IP, _IP_PKTINFO, _PKTINFO.pack(interface, ours, ours)))
+    if has & protocol.HAS_TTL and version == 6:
+        found.append((_IPPROTO_IPV6, _IPV6_HOPLIMIT, _INT.pack(ttl)))
+    elif has & protocol.HAS_TTL:
+        found.append((_IPPROTO_IP, _IP_TTL, _INT.pack(ttl)))
+    if has & protocol.HAS_TOS and version == 6:
+        found.append((_IPPROTO_IPV6, _IPV6_TCLASS, _INT.pack(tos)))
+    elif has & protocol.HAS_TOS:
+        found.append((_IPPROTO_IP, _IP_TOS, bytes([tos])))
+    return found
+
+
 def _with(header, ancillary):
-    """The header with what control messages say of this datagram: ip(7)."""
+    """The header with what control messages say of this datagram: ip(7), ipv6(7)."""
     version, ttl, tos, has, port, _, interface, address, ours = _HEADER.unpack(header)
     for level, kind, data in ancillary:
         data = bytes(data)
-        if level != _IPPROTO_IP:
-            raise refusal(errno.EINVAL)
-        if kind == _IP_PKTINFO and len(data) >= _PKTINFO.size:
+        number = _INT.unpack_from(data)[0] if len(data) >= _INT.size else -1
+        key = level, kind
+        if key == (_IPPROTO_IP, _IP_PKTINFO) and len(data) >= _PKTINFO.size:
             interface, ours, _ = _PKTINFO.unpack_from(data)
             has |= protocol.HAS_PKTINFO
-        elif kind == _IP_TTL and len(data) >= 4 and 1 <= _INT.unpack_from(data)[0] <= 255:
-            ttl = _INT.unpack_from(data)[0]
-            has |= protocol.HAS_TTL
-        elif kind == _IP_TOS and data and data[0] <= 255:
-            tos = data[0]
-            has |= protocol.HAS_TOS
+        elif key == (_IPPROTO_IPV6, _IPV6_PKTINFO) and len(data) >= _PKTINFO6.size:
+            ours, interface = _PKTINFO6.unpack_from(data)
+            has |= protocol.HAS_PKTINFO
+        elif key == (_IPPROTO_IP, _IP_TTL) and 1 <= number <= 255:
+            ttl, has = number, has | protocol.HAS_TTL
+        elif key == (_IPPROTO_IPV6, _IPV6_HOPLIMIT) and -1 <= number <= 255 and len(data) == _INT.size:
+            if number >= 0:  # -1: as the socket is set
+                ttl, has = number, has | protocol.HAS_TTL
+        elif key == (_IPPROTO_IP, _IP_TOS) and data and data[0] <= 255:
+            tos, has = data[0], has | protocol.HAS_TOS
+        elif key == (_IPPROTO_IPV6, _IPV6_TCLASS) and -1 <= number <= 255 and len(data) == _INT.size:
+            if number >= 0:
+                tos, has = number, has | protocol.HAS_TOS
         else:
             raise refusal(errno.EINVAL)
     return _HEADER.pack(version, ttl, tos, has, port, 0, interface, address, ours)

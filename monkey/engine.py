@@ -3,9 +3,19 @@
 import _socket
 import errno
 import os
-import struct
-from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_SEQPACKET, SOCK_STREAM, inet_aton, socketpair
+from _socket import (
+    AF_INET,
+    AF_INET6,
+    AF_UNIX,
+    SOCK_CLOEXEC,
+    SOCK_NONBLOCK,
+    SOCK_SEQPACKET,
+    SOCK_STREAM,
+    inet_pton,
+    socketpair,
+)
 
+from monkey.addresses import V4_MAPPED
 from pystack.sockets import protocol
 
 _PLUG = bytes(65_536)
@@ -96,11 +106,13 @@ class Engine:
             return protocol.OVER, 0  # so long ago that it is forgotten
 
     def is_kernels(self, address):
-        """Whether a destination (4 bytes) stays with the kernel."""
+        """Whether a destination (4 or 16 bytes) stays with the kernel."""
         if not self._kernel:
             return False
-        (number,) = struct.unpack("!I", address)
-        return any(number & mask == network for network, mask in self._kernel)
+        if address[:12] == V4_MAPPED:
+            address = address[12:]
+        number, size = int.from_bytes(address, "big"), len(address)
+        return any(size == length and number & mask == network for length, network, mask in self._kernel)
 
     def interfaces(self):
         """``[(index, name)]``."""
@@ -127,8 +139,9 @@ def _python_children():
 
 
 def _network(text):
-    """``(network, mask)`` as ints."""
-    address, _, length = text.partition("/")
-    mask = 0xFFFFFFFF << (32 - int(length or 32)) & 0xFFFFFFFF
-    (number,) = struct.unpack("!I", inet_aton(address))
-    return number & mask, mask
+    """``(length of an address, network, mask)`` as ints."""
+    address, _, prefix_length = text.partition("/")
+    packed = inet_pton(AF_INET6 if ":" in address else AF_INET, address)
+    bits = 8 * len(packed)
+    mask = (1 << bits) - (1 << bits - int(prefix_length or bits))
+    return len(packed), int.from_bytes(packed, "big") & mask, mask

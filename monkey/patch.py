@@ -106,5 +106,5 @@ def _kernel_sockets():
 
 
 def _resolver(engine):
-    settings = {"families": lambda: (_socket.AF_INET,)}
+    settings = {"families": lambda: (_socket.AF_INET, _socket.AF_INET6)}
     return from_system(engine.nameservers, **settings) if engine.nameservers else from_system(**settings)

@@ -1,4 +1,4 @@
-"""The seam: a subclass of `_socket.socket` whose IPv4 sockets are ends of pairs, the other ends being the engine's.
+"""The seam: a subclass of `_socket.socket` whose internet sockets are ends of pairs, the other ends being the engine's.
 
 All I/O is the kernel's own on a real descriptor; what is here is what a pair cannot do by itself: names, options,
 connecting, accepting, the headers of datagrams, and errors. `socket.py` of the standard library runs on top unchanged.
@@ -93,7 +93,7 @@ class Socket(_kernel):
             self.pystack_engine.known.pop(self.fileno(), None)
             return
         kind = type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)
-        _check_kind(family, kind, proto)
+        _check_kind(kind, proto)
         inode, fd = self.pystack_engine.open_pair(family, kind, proto, type & SOCK_NONBLOCK)
         try:
             _kernel.__init__(self, family, type & ~SOCK_CLOEXEC, proto, fd)
@@ -101,7 +101,7 @@ class Socket(_kernel):
             os.close(fd)
             raise
         self.pystack_engine.known[fd] = Known(
-            inode, protocol.FRESH, Datagrams(self.pystack_engine, inode) if kind == SOCK_DGRAM else None
+            inode, protocol.FRESH, Datagrams(self.pystack_engine, inode, family) if kind == SOCK_DGRAM else None
         )
 
     def __adopt(self, family, type, proto, fileno):
@@ -124,7 +124,7 @@ class Socket(_kernel):
             _kernel.__init__(self, family, kind, proto if proto >= 0 else 0, fd)
             self.settimeout(blocking)
         self.pystack_engine.known[fd] = Known(
-            inode, None, Datagrams(self.pystack_engine, inode) if kind == SOCK_DGRAM else None
+            inode, None, Datagrams(self.pystack_engine, inode, family) if kind == SOCK_DGRAM else None
         )
 
     # -- what is known ------------------------------------------------------------------------------------------------
@@ -161,7 +161,7 @@ class Socket(_kernel):
         known = self.__known()
         if known is None:
             return _kernel.bind(self, address)
-        packed = addresses.parse(self.pystack_engine, address, "bind")
+        packed = addresses.parse(self.pystack_engine, self.family, address, "bind")
         if self.pystack_engine.is_kernels(packed[0]) and self.__become_kernels(known):
             return _kernel.bind(self, address)
         body = protocol.pack_endpoint(*packed) + protocol.INTS.pack(_user(), 0, 0)
@@ -172,13 +172,13 @@ class Socket(_kernel):
         known = self.__known()
         if known is None:
             return _kernel.getsockname(self)
-        return addresses.text(self.pystack_engine.call(protocol.LOCAL, known.inode))
+        return addresses.text(self.pystack_engine.call(protocol.LOCAL, known.inode), self.family)
 
     def getpeername(self):
         known = self.__known()
         if known is None:
             return _kernel.getpeername(self)
-        return addresses.text(self.pystack_engine.call(protocol.PEER, known.inode))
+        return addresses.text(self.pystack_engine.call(protocol.PEER, known.inode), self.family)
 
     # -- connecting ---------------------------------------------------------------------------------------------------
 
@@ -186,7 +186,7 @@ class Socket(_kernel):
         known = self.__known()
         if known is None:
             return _kernel.connect(self, address)
-        packed = addresses.parse(self.pystack_engine, address, "connect")
+        packed = addresses.parse(self.pystack_engine, self.family, address, "connect")
         if self.pystack_engine.is_kernels(packed[0]) and self.__become_kernels(known):
             return _kernel.connect(self, address)
         number = self.__connect(known, packed)
@@ -202,7 +202,7 @@ class Socket(_kernel):
         known = self.__known()
         if known is None:
             return _kernel.connect_ex(self, address)
-        packed = addresses.parse(self.pystack_engine, address, "connect_ex")
+        packed = addresses.parse(self.pystack_engine, self.family, address, "connect_ex")
         if self.pystack_engine.is_kernels(packed[0]) and self.__become_kernels(known):
             return _kernel.connect_ex(self, address)
         try:
@@ -273,7 +273,7 @@ class Socket(_kernel):
         with the options that were set. Not if it is bound or connected already."""
         if self.__state(known) != protocol.FRESH:
             return False
-        if addresses.text(self.pystack_engine.call(protocol.LOCAL, known.inode)) != ("0.0.0.0", 0):
+        if addresses.text(self.pystack_engine.call(protocol.LOCAL, known.inode), self.family) != _unbound(self.family):
             return False
         fd = self.fileno()
         other = _kernel(self.family, self.type, self.proto)
@@ -333,7 +333,7 @@ class Socket(_kernel):
                 break
         os.read(fd, len(protocol.MARK))
         self.pystack_engine.accepted[fd] = Known(os.fstat(fd).st_ino, protocol.CONNECTED, None)
-        return fd, addresses.text(record)
+        return fd, addresses.text(record, self.family)
 
     # -- receiving ----------------------------------------------------------------------------------------------------
 
@@ -478,11 +478,11 @@ class Socket(_kernel):
         if not isinstance(flags, int):
             raise TypeError(f"'{type(flags).__name__}' object cannot be interpreted as an integer")
         if known.datagrams is not None:
-            packed = addresses.parse(self.pystack_engine, address, "sendto")
+            packed = addresses.parse(self.pystack_engine, self.family, address, "sendto")
             if self.pystack_engine.is_kernels(packed[0]) and self.__become_kernels(known):
                 return _kernel.sendto(self, data, flags, address)
             return known.datagrams.send(self, [view], flags, packed)
-        addresses.parse(self.pystack_engine, address, "sendto")
+        addresses.parse(self.pystack_engine, self.family, address, "sendto")
         return self.send(data, flags)  # Linux: a stream does not mind the address
 
     def sendmsg(self, buffers, ancdata=(), flags=0, address=None):
@@ -490,12 +490,14 @@ class Socket(_kernel):
         if known is None:
             return _kernel.sendmsg(self, buffers, ancdata, flags, *(() if address is None else (address,)))
         if known.datagrams is not None:
-            packed = addresses.parse(self.pystack_engine, address, "sendmsg") if address is not None else None
+            packed = (
+                addresses.parse(self.pystack_engine, self.family, address, "sendmsg") if address is not None else None
+            )
             if packed is not None and self.pystack_engine.is_kernels(packed[0]) and self.__become_kernels(known):
                 return _kernel.sendmsg(self, buffers, ancdata, flags, address)
             return known.datagrams.send(self, list(buffers), flags, packed, check_ancillary(ancdata))
         if address is not None:
-            addresses.parse(self.pystack_engine, address, "sendmsg")  # Linux does not mind it otherwise
+            addresses.parse(self.pystack_engine, self.family, address, "sendmsg")  # Linux does not mind it otherwise
         ancdata = check_ancillary(ancdata)
         self.__check_writable(known)
         # Control messages would reach the engine as such: a descriptor, say, which TCP cannot carry.
@@ -594,10 +596,8 @@ def _is_native(known, level, name):
     return name in _NATIVE or (name == _socket.SO_OOBINLINE and known.datagrams is None)
 
 
-def _check_kind(family, kind, proto):
+def _check_kind(kind, proto):
     """Raise what Linux says of sockets that there are not."""
-    if family == AF_INET6:
-        raise refusal(errno.EAFNOSUPPORT)
     if (kind, proto) in _TYPES:
         return
     if kind == _socket.SOCK_RAW:
@@ -615,6 +615,11 @@ def _descriptor(ancillary):
         if level == SOL_SOCKET and kind == _socket.SCM_RIGHTS and len(data) >= 4:
             return int.from_bytes(data[:4], "little")
     return None
+
+
+def _unbound(family):
+    """What getsockname says of a socket that is not bound."""
+    return ("0.0.0.0", 0) if family == AF_INET else ("::", 0, 0, 0)
 
 
 def _user():

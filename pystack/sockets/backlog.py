@@ -11,6 +11,7 @@ from socket import SCM_RIGHTS, SOCK_STREAM, SOL_SOCKET
 
 from pystack import transport
 from pystack.sockets import kernel, protocol
+from pystack.sockets.ends import pack_endpoint
 
 # Linux: no descriptor to be had, or too many on their way to the user. More may be free later.
 _SHORTAGES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.ENOSPC, errno.ETOOMANYREFS))
@@ -35,7 +36,7 @@ class Backlog:
 
     def add(self, event):
         """Take a `transport.Accepted`."""
-        end = self._service.make_stream(event.socket)
+        end = self._service.make_stream(self._listener.family, event.socket)
         end.accepted(event, self._listener.values)
         self._waiting.append(end)
         self.offer()
@@ -88,7 +89,7 @@ class Backlog:
         return True
 
     def _send(self, end):
-        record = protocol.pack_endpoint(*end.remote) + protocol.pack_endpoint(*end.local)
+        record = pack_endpoint(*end.remote) + pack_endpoint(*end.local)
         descriptor = struct.pack("i", self._theirs.fileno())
         self._listener.sock.sendmsg([record], [(SOL_SOCKET, SCM_RIGHTS, descriptor)])
 

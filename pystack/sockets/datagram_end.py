@@ -2,11 +2,18 @@
 
 import errno
 from collections import deque
+from socket import AF_INET, AF_INET6
 
 from pystack import errors, transport
-from pystack.sockets import options, protocol
-from pystack.sockets.ends import End, refusal
+from pystack.scope import on_wire
+from pystack.sockets import options, options6, protocol
+from pystack.sockets.ends import V4_MAPPED, End, refusal
 
+# By version of IP, the settings by which a program asks for TTL, TOS and destination.
+_WANTS = {
+    4: ("receive_ttl", "receive_tos", "packet_info"),
+    6: ("receive_hop_limit", "receive_traffic_class", "packet_info6"),
+}
 BUDGET = 64  # datagrams of one turn; whoever has more has another turn
 _MOST = protocol.DATAGRAM.size + 65_536
 
@@ -19,10 +26,10 @@ class DatagramEnd(End):
     """
 
     transport = "udp"
-    options = options.UDP
+    options = {AF_INET: options.UDP, AF_INET6: options6.UDP6}
 
-    def __init__(self, service, inode, sock, number):
-        super().__init__(service, inode, sock, number)
+    def __init__(self, service, family, inode, sock, number):
+        super().__init__(service, family, inode, sock, number)
         self._state = protocol.FRESH
         self._messages = deque()  # (header, payload, charge) for the program
         self._undoing = False  # a connect to nobody is on the way
@@ -33,9 +40,6 @@ class DatagramEnd(End):
     # -- requests of the program --------------------------------------------------------------------------------------
 
     def connect(self, address, port, plug, reply):
-        if address is not None and len(address) != 4:
-            reply(errno.EAFNOSUPPORT)
-            return
         self._undoing = address is None
         self.ask(transport.Connect(self.number, address, port), reply)
 
@@ -46,9 +50,6 @@ class DatagramEnd(End):
         """May a datagram be sent there? What the transport will check again, the program is to be told at once."""
         if address is None:
             reply(0 if self.remote is not None else errno.EDESTADDRREQ)
-            return
-        if len(address) != 4:
-            reply(errno.EAFNOSUPPORT)
             return
         cause = self._service.way_of(self.number, address) if port else errors.BAD_ADDRESS
         reply(0 if cause is None else errors.ERRNO[cause])
@@ -70,12 +71,27 @@ class DatagramEnd(End):
             self.post(transport.SetOption(self.number, "multicast_source", address))
             self.values["multicast_source"] = address
             reply(0)
+        elif self.family == AF_INET6 and key in (options6.JOIN_GROUP, options6.LEAVE_GROUP):
+            group, interface = options6.read_membership(value)
+            if group[:12] == V4_MAPPED:
+                raise refusal(errno.EADDRNOTAVAIL)
+            kind = transport.Join if key == options6.JOIN_GROUP else transport.Leave
+            self.ask(kind(self.number, group, interface), reply)
+        elif self.family == AF_INET6 and key == options6.MULTICAST_IF:
+            interface = options.read_int(value)
+            if interface and not self._service.name_of(interface):
+                raise refusal(errno.ENODEV)
+            self.values["v6.multicast_interface"] = interface
+            self.post(transport.SetOption(self.number, "v6.multicast_interface", interface))
+            reply(0)
         else:
             super().set_option(level, name, value, reply)
 
     def get_option(self, level, name, room, reply):
         if (level, name) == options.MULTICAST_IF:
             reply(0, (self.values.get("multicast_source") or bytes(4))[:room])
+        elif self.family == AF_INET6 and (level, name) == options6.MULTICAST_IF:
+            reply(0, options.write_int(self.values.get("v6.multicast_interface", 0))[:room])
         else:
             super().get_option(level, name, room, reply)
 
@@ -146,16 +162,29 @@ class DatagramEnd(End):
             return
         version, ttl, tos, flags, port, _, interface, address, source = protocol.DATAGRAM.unpack_from(message)
         request = transport.Send(self.number, message[size:])
-        if version:
-            request.address, request.port = address[:4], port
+        try:
+            if version:
+                request.address, request.port = self.inward(address[:4] if version == 4 else address, interface), port
+            if flags & protocol.HAS_PKTINFO:
+                request.source = self._source_of(source, interface)
+        except OSError as error:
+            self._failed_to_send(error.errno)
+            return
         if flags & protocol.HAS_TTL:
             request.ttl = ttl
         if flags & protocol.HAS_TOS:
             request.tos = tos
-        if flags & protocol.HAS_PKTINFO:
+        if flags & protocol.HAS_PKTINFO or (version == 6 and request.address[0] == 0xFF):
             request.interface = interface
-            request.source = source[:4] if any(source) else None
         self.post(request)
+
+    def _source_of(self, source, interface):
+        """The address to send from that a control message gives, or None."""
+        if not any(source):
+            return None
+        if self.family == AF_INET:
+            return source[:4]
+        return self.inward(source, interface)
 
     def writable(self):
         while self._messages:
@@ -169,14 +198,24 @@ class DatagramEnd(End):
         address, port = event.source
         flags = 0
         values = self.values
-        if values.get("receive_ttl"):
+        version = 4 if len(address) == 4 else 6
+        wants_ttl, wants_tos, wants_info = _WANTS[version]
+        if values.get(wants_ttl):
             flags |= protocol.HAS_TTL
-        if values.get("receive_tos"):
+        if values.get(wants_tos):
             flags |= protocol.HAS_TOS
-        if values.get("packet_info"):
+        if values.get(wants_info) or values.get("packet_info6"):
             flags |= protocol.HAS_PKTINFO
         header = protocol.DATAGRAM.pack(
-            4, event.ttl, event.tos, flags, port, 0, event.interface, address, event.destination[0]
+            version,
+            event.ttl,
+            event.tos,
+            flags,
+            port,
+            0,
+            event.interface,
+            on_wire(address),
+            on_wire(event.destination[0]),
         )
         self._deliver(header, event.payload, event.charge)
 

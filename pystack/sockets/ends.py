@@ -4,10 +4,20 @@ import errno
 import os
 from collections import deque
 from itertools import count
+from operator import attrgetter
+from socket import AF_INET, AF_INET6
 
 from pystack import errors, transport
-from pystack.sockets import options, protocol
+from pystack.scope import is_link_local, on_wire, scope_of, scoped
+from pystack.sockets import options, options6, protocol
 from pystack.sockets.poller import ERROR, HANGUP, READ, URGENT, WRITE
+
+V4_MAPPED = bytes(10) + b"\xff\xff"
+
+
+def pack_endpoint(address, port):
+    """`protocol.ENDPOINT` of an address as the stack has it."""
+    return protocol.pack_endpoint(on_wire(address), port, scope_of(address))
 
 
 def refusal(number):
@@ -48,15 +58,17 @@ class End:
 
     Args:
         service: the `Service`.
+        family: AF_INET or AF_INET6.
         inode: an int.
         sock: the engine's end of the pair, a `kernel.socket` that does not block, or None.
         number: the transport's for the socket.
     """
 
     transport = ""
-    options = {}
+    options = {}  # family -> table
 
-    def __init__(self, service, inode, sock, number):
+    def __init__(self, service, family, inode, sock, number):
+        self.family = family
         self.inode = inode
         self.number = number
         self.sock = sock
@@ -73,6 +85,31 @@ class End:
         self._next_token = count(1)
         self._bound_by_program = None  # the Bind to be made again for another attempt to connect
         service.endpoints.add(self.transport, self)
+
+    # -- addresses ----------------------------------------------------------------------------------------------------
+
+    @property
+    def any_address(self):
+        """Zeros, as many as an address of the family has."""
+        return bytes(4 if self.family == AF_INET else 16)
+
+    def inward(self, address, scope, if_v6_only=errno.ENETUNREACH):
+        """An address of the program's as the stack has it: an IPv4 one of an IPv6 socket in its own form, a link-local
+        one with its scope. None stays None. Raises OSError: *if_v6_only* for a mapped one that is not wanted."""
+        if address is None:
+            return None
+        if len(address) != len(self.any_address):
+            raise refusal(errno.EAFNOSUPPORT)
+        if address[:12] == V4_MAPPED and len(address) == 16:
+            if self.values.get("v6_only"):
+                raise refusal(if_v6_only)
+            return address[12:]
+        if is_link_local(address):
+            scope = scope or self.values.get("interface", 0)
+            if not scope:
+                raise refusal(errno.EINVAL)
+            return scoped(address, scope)
+        return address
 
     # -- the pair -----------------------------------------------------------------------------------------------------
 
@@ -159,10 +196,14 @@ class End:
         for reply in tokens.values():
             reply(None)
 
+    def become_ipv6(self):
+        """Tell the transport that the socket is of AF_INET6."""
+        self._set("ipv6", True, True)
+
     # -- requests of the program --------------------------------------------------------------------------------------
 
     def bind(self, address, port, owner, reply):
-        if address is None or len(address) != 4:
+        if address is None:
             reply(errno.EAFNOSUPPORT)
             return
         if self.local is not None:
@@ -190,7 +231,9 @@ class End:
 
     def set_option(self, level, name, value, reply):
         key = level, name
-        option = self.options.get(key)
+        option = self.options[self.family].get(key)
+        if key == options6.V6ONLY and self.local is not None:
+            raise refusal(errno.EINVAL)
         if key == options.BINDTODEVICE:
             index = self._service.index_of(bytes(value).split(b"\0")[0].decode("utf-8", "replace"))
             if index is None:
@@ -213,13 +256,13 @@ class End:
 
     def get_option(self, level, name, room, reply):
         key = level, name
-        option = self.options.get(key)
+        option = self.options[self.family].get(key)
         if key == options.BINDTODEVICE:
             index = self.values.get("interface", 0)
             value = self._service.name_of(index).encode() + b"\0" if index else b""
         elif key == options.IP_OPTIONS:
             value = b""
-        elif key == options.IP_MTU:
+        elif key == options.IP_MTU or (key == options6.MTU and self.family == AF_INET6):
             if self.remote is None:
                 raise refusal(errno.ENOTCONN)
             facts = self._service.paths.path(self.remote[0])
@@ -235,5 +278,5 @@ class End:
         if value is None and not option.transport:
             return option.default
         if value is None:
-            value = getattr(self._service.defaults[self.transport], option.setting)
+            value = attrgetter(option.setting)(self._service.defaults[self.transport])
         return value or options.LEFT_TO_STACK.get(option.setting, value)

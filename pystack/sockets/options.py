@@ -41,7 +41,8 @@ def read_int(data):
     return _INT.unpack_from(data)[0]
 
 
-def _invalid():
+def invalid():
+    """What Linux says of a value that cannot be."""
     return OSError(errno.EINVAL, "Invalid argument")
 
 
@@ -60,7 +61,7 @@ def _number(setting, least, most, transport=True, default=0, kind=int, scale=1):
     def to_value(data):
         value = read_int(data)
         if not least <= value <= most:
-            raise _invalid()
+            raise invalid()
         return kind(value / scale) if scale != 1 else kind(value)
 
     return Option(setting, to_value, lambda value: write_int(value * scale), transport, default)
@@ -79,7 +80,7 @@ def _byte(setting, least, most, transport=True, default=0, wildcard=None):
         if value == -1 and wildcard is not None:
             return wildcard
         if not least <= value <= most:
-            raise _invalid()
+            raise invalid()
         return value
 
     return Option(setting, to_value, write_int, transport, default)
@@ -91,7 +92,7 @@ def _ip_flag(setting, transport=True, default=False):
 
 def _to_linger(data):
     if len(data) < _LINGER.size:
-        raise _invalid()
+        raise invalid()
     on, seconds = _LINGER.unpack_from(data)
     return seconds if on else None
 
@@ -116,7 +117,7 @@ def _text(value):
 def _user_timeout(data):
     value = read_int(data)
     if value < 0:
-        raise _invalid()
+        raise invalid()
     return value / 1000
 
 
@@ -175,7 +176,7 @@ TCP = {
 def _mtu_discover(data):
     value = data[0] if 1 <= len(data) < 4 else read_int(data)
     if not 0 <= value <= 5:
-        raise _invalid()
+        raise invalid()
     return value
 
 
@@ -201,7 +202,14 @@ UDP = {
 }
 
 # What getsockopt says of a setting whose 0 leaves it to the stack.
-LEFT_TO_STACK = {"maximum_segment_size": 536, "send_buffer": 16_384, "receive_buffer": 131_072, "ttl": 64}
+LEFT_TO_STACK = {
+    "maximum_segment_size": 536,
+    "send_buffer": 16_384,
+    "receive_buffer": 131_072,
+    "ttl": 64,
+    "hop_limit": 64,
+    "v6.ttl": 64,
+}
 
 BINDTODEVICE = (SOL_SOCKET, 25)
 MULTICAST_IF = (IPPROTO_IP, 32)
@@ -222,7 +230,7 @@ def read_membership(data):
     elif len(data) >= _MREQ.size:
         (group, address), interface = _MREQ.unpack_from(data), 0
     else:
-        raise _invalid()
+        raise invalid()
     return group, address if any(address) else None, interface
 
 
@@ -233,7 +241,7 @@ def read_multicast_interface(data):
         return address, interface
     if len(data) >= 4:
         return bytes(data[:4]) if any(data[:4]) else None, 0
-    raise _invalid()
+    raise invalid()
 
 
 _INFO = struct.Struct("=8B24I4Q6I2Q")

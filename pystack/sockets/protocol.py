@@ -48,7 +48,7 @@ HAS_TTL = 1
 HAS_TOS = 2
 HAS_PKTINFO = 4
 
-MAX_DATAGRAM = 65_507
+MAX_DATAGRAM = {4: 65_507, 6: 65_527}  # bytes of payload, by version of IP
 MAX_MESSAGE = 4096  # of a control channel
 MAX_OPTION = 1024  # bytes of an option's value
 

@@ -7,6 +7,7 @@ import struct
 from collections import OrderedDict
 from socket import (
     AF_INET,
+    AF_INET6,
     SCM_RIGHTS,
     SOCK_DGRAM,
     SOCK_SEQPACKET,
@@ -19,7 +20,7 @@ import gevent
 from pystack.errors import StackStopped
 from pystack.sockets import kernel, protocol
 from pystack.sockets.datagram_end import DatagramEnd
-from pystack.sockets.ends import refusal
+from pystack.sockets.ends import pack_endpoint, refusal
 from pystack.sockets.poller import HANGUP, Poller
 from pystack.sockets.stream_end import StreamEnd
 
@@ -142,9 +143,9 @@ class Service:
 
     # -- ends ---------------------------------------------------------------------------------------------------------
 
-    def make_stream(self, number):
+    def make_stream(self, family, number):
         """The end of a connection that TCP has accepted; without a pair, and so unknown to any program."""
-        return StreamEnd(self, None, None, number)
+        return StreamEnd(self, family, None, None, number)
 
     def attach(self, end, sock, inode):
         """Give it the engine's end *sock* of a pair, whose other end has the *inode*."""
@@ -258,8 +259,10 @@ class Service:
 
     def _open(self, inode, body, descriptors, reply):
         family, kind, _ = protocol.INTS.unpack_from(body)
-        if family != AF_INET or kind not in (SOCK_STREAM, SOCK_DGRAM):
-            raise refusal(errno.EAFNOSUPPORT if family != AF_INET else errno.ESOCKTNOSUPPORT)
+        if family not in (AF_INET, AF_INET6):
+            raise refusal(errno.EAFNOSUPPORT)
+        if kind not in (SOCK_STREAM, SOCK_DGRAM):
+            raise refusal(errno.ESOCKTNOSUPPORT)
         if not descriptors:
             raise refusal(errno.EMFILE)  # the kernel had no room for it
         old = self._ends.get(inode)
@@ -274,21 +277,28 @@ class Service:
         sock.setblocking(False)
         self._bury_old(inode)
         make = StreamEnd if kind == SOCK_STREAM else DatagramEnd
-        end = make(self, inode, sock, self.endpoints.number())
+        end = make(self, family, inode, sock, self.endpoints.number())
+        if family == AF_INET6:
+            end.become_ipv6()
         self._ends[inode] = end
         end.watch()
         reply(0)
 
     def _bind(self, end, body, reply):
         self.poller.catch_up()  # on Linux a port is free when close returns: the pair says so before the channel asks
-        address, port, _ = protocol.unpack_endpoint(body)
+        address, port, scope = protocol.unpack_endpoint(body)
         owner, _, _ = protocol.INTS.unpack_from(body, protocol.ENDPOINT.size)
-        end.bind(address, port, owner, reply)
+        end.bind(end.inward(address, scope, errno.EINVAL), port, owner, reply)
 
     def _connect(self, end, body, reply):
         self.poller.catch_up()
-        address, port, _ = protocol.unpack_endpoint(body)
+        address, port, scope = protocol.unpack_endpoint(body)
         (plug,) = protocol.COUNT.unpack_from(body, protocol.ENDPOINT.size)
+        try:
+            address = end.inward(address, scope)
+        except OSError:
+            end.connect(None, port, plug, lambda number: None)  # takes the plug out
+            raise
         end.connect(address, port, plug, reply)
 
     def _listen(self, end, body, reply):
@@ -296,13 +306,13 @@ class Service:
         end.listen(protocol.INTS.unpack_from(body)[0], reply)
 
     def _local(self, end, body, reply):
-        reply(0, protocol.pack_endpoint(*(end.local or (bytes(4), 0))))
+        reply(0, pack_endpoint(*(end.local or (end.any_address, 0))))
 
     def _peer(self, end, body, reply):
         if end.remote is None or end.state() != protocol.CONNECTED:
             reply(errno.ENOTCONN)
         else:
-            reply(0, protocol.pack_endpoint(*end.remote))
+            reply(0, pack_endpoint(*end.remote))
 
     def _set_option(self, end, body, reply):
         level, name, _ = protocol.INTS.unpack_from(body)
@@ -318,15 +328,15 @@ class Service:
         reply(0, protocol.STATE.pack(end.state(), number))
 
     def _route(self, end, body, reply):
-        address, port, _ = protocol.unpack_endpoint(body)
-        end.route(address, port, reply)
+        address, port, scope = protocol.unpack_endpoint(body)
+        end.route(end.inward(address, scope), port, reply)
 
     def _shutdown(self, end, body, reply):
         end.shutdown(reply)
 
     def _identify(self, end, body, reply):
         kind = SOCK_STREAM if end.transport == "tcp" else SOCK_DGRAM
-        reply(0, protocol.INTS.pack(AF_INET, kind, 0))
+        reply(0, protocol.INTS.pack(end.family, kind, 0))
 
     def _pack_interfaces(self):
         return b"".join(

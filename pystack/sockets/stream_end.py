@@ -3,10 +3,10 @@
 import errno
 import fcntl
 import struct
-from socket import SHUT_RD, SHUT_RDWR, SHUT_WR, SO_OOBINLINE, SO_RCVBUF, SO_SNDBUF, SOL_SOCKET
+from socket import AF_INET, AF_INET6, SHUT_RD, SHUT_RDWR, SHUT_WR, SO_OOBINLINE, SO_RCVBUF, SO_SNDBUF, SOL_SOCKET
 
 from pystack import transport
-from pystack.sockets import options, protocol
+from pystack.sockets import options, options6, protocol
 from pystack.sockets.backlog import Backlog
 from pystack.sockets.ends import End, refusal
 from pystack.sockets.outflow import Outflow
@@ -26,10 +26,10 @@ class StreamEnd(End):
     """
 
     transport = "tcp"
-    options = options.TCP
+    options = {AF_INET: options.TCP, AF_INET6: options6.TCP6}
 
-    def __init__(self, service, inode, sock, number):
-        super().__init__(service, inode, sock, number)
+    def __init__(self, service, family, inode, sock, number):
+        super().__init__(service, family, inode, sock, number)
         self.backlog = None  # once it listens
         self.waits = False  # for a pair, in a `Backlog`
         self.offered_in = None  # the `Backlog` in whose listener's pair it is, as far as we know
@@ -52,7 +52,7 @@ class StreamEnd(End):
     # -- requests of the program --------------------------------------------------------------------------------------
 
     def connect(self, address, port, plug, reply):
-        if address is None or len(address) != 4:
+        if address is None:
             self._unplug(plug)
             reply(errno.EAFNOSUPPORT)
             return
@@ -60,10 +60,11 @@ class StreamEnd(End):
             self._unplug(plug)
             reply(self._connect_again())
             return
-        if address[0] >= _MULTICAST or not port:
+        group = address[0] >= _MULTICAST if len(address) == 4 else address[0] == 0xFF
+        if group or not port:
             # Linux: ENETUNREACH for groups and broadcasts; a port of 0 is refused by the peer, as nobody listens there.
             self._unplug(plug)
-            reply(errno.ENETUNREACH if address[0] >= _MULTICAST else errno.ECONNREFUSED)
+            reply(errno.ENETUNREACH if group else errno.ECONNREFUSED)
             return
         self._state = protocol.CONNECTING
         self._plug = plug
@@ -431,7 +432,7 @@ class StreamEnd(End):
         self._service.bury(self)
 
 
-_TRANSPORT_SETTINGS = {option.setting for option in options.TCP.values() if option.transport}
+_TRANSPORT_SETTINGS = {option.setting for option in options6.TCP6.values() if option.transport} | {"ipv6"}
 _CLOSE, _LISTEN = 7, 10  # TCP_CLOSE, TCP_LISTEN
 
 
