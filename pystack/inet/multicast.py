@@ -156,9 +156,8 @@ class Membership:
         self._changes = {}  # newest version: group -> transmissions of its last change yet to come
         self._robustness = ROBUSTNESS
         self._query_interval = QUERY_INTERVAL
-        self._until = dict.fromkeys(
-            range(1, protocol.newest), -NEVER
-        )  # older version -> when its querier counts as gone
+        # older version -> when its querier counts as gone
+        self._until = dict.fromkeys(range(1, protocol.newest), -NEVER)
         self._version = protocol.newest
         self._out = []
 
