@@ -24,9 +24,9 @@ HEADER_LENGTH = 8
 RECORD_LENGTH = 8  # of a group record without sources
 
 _HEADER = struct.Struct("!BBH4s")
-_QUERY_V3 = struct.Struct("!BBH")  # flags and QRV, QQIC, number of sources
-_REPORT_V3 = struct.Struct("!BxHxxH")
-_RECORD = struct.Struct("!BBH4s")
+_DETAILS = struct.Struct("!BBH")  # flags and QRV, QQIC, number of sources
+_RECORDS = struct.Struct("!BxHxxH")  # type, checksum, number of records
+_RECORD = struct.Struct("!BBH")  # type, words of auxiliary data, number of sources; the group and the sources follow
 
 
 class Query(NamedTuple):
@@ -85,7 +85,8 @@ def parse(buf, at, end):
     if kind == REPORT_V2:
         return Report(2, group)
     if kind == REPORT_V3:
-        return _parse_report_v3(buf, at, end)
+        records = parse_records(buf, at, end, 4)
+        return None if records is None else ReportV3(records)
     if kind == LEAVE:
         return Leave(group)
     if kind == REPORT_V1:
@@ -96,59 +97,8 @@ def parse(buf, at, end):
 def _parse_query(buf, at, size, code, group):
     if size == 8:
         return Query(2, group, code / 10) if code else Query(1, group, 10.0)
-    if size < 12:
-        return None
-    flags, interval_code, count = _QUERY_V3.unpack_from(buf, at + 8)
-    if size < 12 + 4 * count:
-        return None
-    return Query(
-        3,
-        group,
-        decode_time(code) / 10,
-        _addresses(buf, at + 12, count),
-        bool(flags & 8),
-        flags & 7,
-        decode_time(interval_code),
-    )
-
-
-def _parse_report_v3(buf, at, end):
-    _, _, count = _REPORT_V3.unpack_from(buf, at)
-    at += HEADER_LENGTH
-    if count * RECORD_LENGTH > end - at:
-        return None
-    records = []
-    for _ in range(count):
-        if at + RECORD_LENGTH > end:
-            return None
-        kind, auxiliary_words, sources, group = _RECORD.unpack_from(buf, at)
-        at += RECORD_LENGTH
-        behind = at + 4 * (sources + auxiliary_words)
-        if behind > end:
-            return None
-        records.append(Record(kind, group, _addresses(buf, at, sources)))
-        at = behind
-    return ReportV3(tuple(records))
-
-
-def _addresses(buf, at, count):
-    return tuple(bytes(buf[start : start + 4]) for start in range(at, at + 4 * count, 4))
-
-
-def decode_time(code):
-    """The value of a Max Resp Code (in 0.1 s) or QQIC (in s): from 128 on a floating point number (RFC 3376 §4.1.1)."""
-    if code < 128:
-        return code
-    return (code & 0x0F | 0x10) << (code >> 4 & 7) + 3
-
-
-def encode_time(value):
-    """The code of the greatest time that is not above *value*, at most 31744."""
-    if value < 128:
-        return value
-    value = min(value, 31744)
-    shift = value.bit_length() - 5
-    return 0x80 | shift - 3 << 4 | value >> shift & 0x0F
+    details = parse_details(buf, at + 8, at + size, 4)
+    return None if details is None else Query(3, group, decode_time(code) / 10, *details)
 
 
 def build_query(query):
@@ -158,9 +108,7 @@ def build_query(query):
         return _finish(_HEADER.pack(QUERY, 0, 0, query.group))
     if query.version == 2:
         return _finish(_HEADER.pack(QUERY, max(1, min(tenths, 255)), 0, query.group))
-    flags = (8 if query.suppress else 0) | query.robustness
-    head = _HEADER.pack(QUERY, encode_time(tenths), 0, query.group)
-    return _finish(head + _QUERY_V3.pack(flags, encode_time(query.interval), len(query.sources)), query.sources)
+    return _finish(_HEADER.pack(QUERY, encode_time(tenths), 0, query.group) + build_details(query))
 
 
 def build_report(version, group):
@@ -175,14 +123,85 @@ def build_leave(group):
 
 def build_report_v3(records):
     """A version 3 report of the Records."""
-    parts = []
-    for kind, group, sources in records:
-        parts.append(_RECORD.pack(kind, 0, len(sources), group))
-        parts.extend(sources)
-    return _finish(_REPORT_V3.pack(REPORT_V3, 0, len(records)), parts)
+    return _finish(build_records(REPORT_V3, records))
 
 
-def _finish(head, parts=()):
-    message = bytearray().join((head, *parts))
+def _finish(message):
+    message = bytearray(message)
     struct.pack_into("!H", message, 2, checksum.checksum(message))
     return bytes(message)
+
+
+# What MLD version 2 has in common with IGMP version 3, but for the length of addresses: RFC 3810 §5.
+
+
+def decode_time(code, bits=8):
+    """The value of a Max Resp Code (in 0.1 s) or QQIC (in s): from 128 on a floating point number (RFC 3376 §4.1.1).
+
+    With 16 *bits* it is MLD's Maximum Response Code (in ms): from 32768 on (RFC 3810 §5.1.3).
+    """
+    implied = 1 << bits - 4  # the first bit of the mantissa
+    if code < implied << 3:
+        return code
+    return (code & implied - 1 | implied) << (code >> bits - 4 & 7) + 3
+
+
+def encode_time(value, bits=8):
+    """The code of the greatest time that is not above *value*, at most 31744, or 8387584 with 16 bits."""
+    implied = 1 << bits - 4
+    if value < implied << 3:
+        return value
+    value = min(value, 2 * implied - 1 << 10)
+    shift = value.bit_length() - (bits - 3)
+    return implied << 3 | shift - 3 << bits - 4 | value >> shift & implied - 1
+
+
+def parse_details(buf, at, end, address_length):
+    """What follows the group in a query about sources: the fields of a Query from ``sources`` on, or ``None``."""
+    if at + _DETAILS.size > end:
+        return None
+    flags, interval_code, count = _DETAILS.unpack_from(buf, at)
+    at += _DETAILS.size
+    if at + address_length * count > end:
+        return None
+    return _addresses(buf, at, count, address_length), bool(flags & 8), flags & 7, decode_time(interval_code)
+
+
+def build_details(query):
+    """The bytes that `parse_details` reads."""
+    flags = (8 if query.suppress else 0) | query.robustness
+    return _DETAILS.pack(flags, encode_time(query.interval), len(query.sources)) + b"".join(query.sources)
+
+
+def parse_records(buf, at, end, address_length):
+    """A tuple of the Records of the report in ``buf[at:end]``, at least 8 bytes; ``None`` if it claims more."""
+    _, _, count = _RECORDS.unpack_from(buf, at)
+    at += _RECORDS.size
+    size = _RECORD.size + address_length
+    if count * size > end - at:
+        return None
+    records = []
+    for _ in range(count):
+        if at + size > end:
+            return None
+        kind, auxiliary_words, sources = _RECORD.unpack_from(buf, at)
+        group = bytes(buf[at + _RECORD.size : at + size])
+        at += size
+        behind = at + address_length * sources + 4 * auxiliary_words
+        if behind > end:
+            return None
+        records.append(Record(kind, group, _addresses(buf, at, sources, address_length)))
+        at = behind
+    return tuple(records)
+
+
+def build_records(kind, records):
+    """A report of type *kind* of the Records, its checksum field 0."""
+    parts = [_RECORDS.pack(kind, 0, len(records))]
+    for record_type, group, sources in records:
+        parts.extend((_RECORD.pack(record_type, 0, len(sources)), group, *sources))
+    return b"".join(parts)
+
+
+def _addresses(buf, at, count, length):
+    return tuple(bytes(buf[start : start + length]) for start in range(at, at + length * count, length))
