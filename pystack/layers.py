@@ -10,7 +10,7 @@ from pystack.device.base import Device
 from pystack.errors import StackError
 from pystack.inet.interfaces import InterfaceState
 from pystack.inet.layer import InetLayer
-from pystack.inet.multicast import Membership
+from pystack.inet.multicast import MLD, Membership
 from pystack.link.layer import LinkLayer
 from pystack.routes import Route
 from pystack.runtime.driver import DeviceDriver
@@ -98,7 +98,7 @@ def _add_interface(layers, index, interface, config, random):
             checksum_offload=device.checksum_offload,
             segment_offload=device.segment_offload,
             membership=None if loopback else Membership(random, device.mtu),
-            membership6=None if loopback else _Groups(),
+            membership6=None if loopback else Membership(random, device.mtu, protocol=MLD),
             accepts_any=interface.accepts_any,
             disable_ipv6=config.ipv6.disable_ipv6,
         )
@@ -171,24 +171,3 @@ def _check_assignable(cidr, loopback):
         why = "is its network's own, or its broadcast's"
     if why is not None:
         raise StackError(f"Stack: address {address} {why}")
-
-
-class _Groups(set):
-    """Stands in for MLD's Membership until that is there."""
-
-    def join(self, group, now):
-        self.add(group)
-
-    leave = join
-
-    def is_member(self, group):
-        return group in self or group[1:] == b"\x02" + bytes(13) + b"\x01"
-
-    def take(self):
-        return ()
-
-    def expire(self, now):
-        pass
-
-    def next_deadline(self):
-        return None

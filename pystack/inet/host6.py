@@ -12,7 +12,8 @@ from pystack.inet.neighbordiscovery import NeighborDiscovery
 from pystack.inet.pmtu import PathMtu
 from pystack.inet.reassembly import Reassembly, rebuild_ipv6
 from pystack.packet import TxPacket
-from pystack.wire import icmp6, ipv6
+from pystack.scope import is_link_local
+from pystack.wire import icmp6, ipv6, mld
 
 _MLD = frozenset((icmp6.MLD_QUERY, icmp6.MLD_REPORT, icmp6.MLD_DONE, icmp6.MLD_REPORT_V2))
 
@@ -207,7 +208,22 @@ class Ipv6Host(Host):
                 self.hand_up_error(*result, now)
 
     def _deliver_mld(self, packet, now):
-        pass
+        membership = self._memberships.get(packet.interface)
+        message = None
+        # RFC 3810 §6.2: with a hop limit of 1, and from a link-local address or none, or it is no neighbour's.
+        near = packet.ttl == 1 and (is_link_local(packet.source) or packet.source == ipv6.UNSPECIFIED)
+        if membership is not None and near:
+            message = mld.parse(packet.buf, packet.at, packet.end)
+        if type(message) is mld.Query:
+            if not membership.query(packet.source, packet.destination, message, now):
+                self._layer.drops[errors.BAD_MLD] += 1
+        elif type(message) is mld.Report:
+            membership.report(message, now)
+        elif message is None:
+            self._layer.drops[errors.BAD_MLD] += 1
+        else:
+            self._layer.counts["MldIgnored"] += 1  # version 2 reports and dones are for routers
+        self.send_reports(now)
 
     # -- sending ------------------------------------------------------------------------------------------------------
 

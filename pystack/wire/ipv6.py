@@ -34,7 +34,7 @@ _SOLICITED_NODE = bytes((0xFF, 2)) + bytes(9) + b"\x01\xff"
 V4_MAPPED = bytes(10) + b"\xff\xff"
 
 # A hop-by-hop header with the Router Alert of MLD (RFC 2711 §2.1, RFC 3810 §5), but for its Next Header.
-MLD_ALERT = bytes((0, ROUTER_ALERT, 2, 0, 0, PADN, 0))
+MLD_ALERT = bytes((0, 0, ROUTER_ALERT, 2, 0, 0, PADN, 0))
 
 parse = HEADER.unpack_from
 """``parse(buf, at)`` reads the fixed header, which must be there in full:
