@@ -20,6 +20,7 @@ _IPV6_PKTINFO, _IPV6_HOPLIMIT, _IPV6_TCLASS = 50, 52, 67
 _INT = struct.Struct("=i")
 _PKTINFO = struct.Struct("=i4s4s")
 _PKTINFO6 = struct.Struct("=16si")
+_CMSG_HEADER = _socket.CMSG_LEN(0)
 
 
 class Datagrams:
@@ -63,10 +64,11 @@ class Datagrams:
             message, _, got_flags, _ = _kernel.recvmsg(sock, size + _SIZE, 0, flags)
             if not self._is_told(sock, message, flags):
                 break
-        ancillary, sender, ended = self._header(message, room)
+        ancillary, sender, ended = self._header(message)
         if ended:
             self._end()
-        return message[_SIZE:], ancillary, _flags(got_flags), sender
+        ancillary, truncated = _fit(ancillary, room)
+        return message[_SIZE:], ancillary, _flags(got_flags) | truncated, sender
 
     def receive_message_into(self, sock, buffers, room, flags):
         """As recvmsg_into."""
@@ -76,12 +78,13 @@ class Datagrams:
             got, _, got_flags, _ = _kernel.recvmsg_into(sock, [header, *buffers], 0, flags)
             if not got or not self._is_told(sock, header, flags):
                 break
-        ancillary, sender, ended = self._header(header if got else b"", room)
+        ancillary, sender, ended = self._header(header if got else b"")
         if ended:
             self._end()
-        return max(got - _SIZE, 0), ancillary, _flags(got_flags), sender
+        ancillary, truncated = _fit(ancillary, room)
+        return max(got - _SIZE, 0), ancillary, _flags(got_flags) | truncated, sender
 
-    def _header(self, message, room):
+    def _header(self, message):
         """``(ancillary, sender, whether there was none)``. Raises the error that it brings."""
         if not message:
             return [], None, True
@@ -91,7 +94,7 @@ class Datagrams:
         if version == 4:
             address, ours = address[:4], ours[:4]
         scope = interface if addresses.is_link_local(address) else 0
-        ancillary = _control_messages(self._family, version, ttl, tos, has, interface, ours) if room else []
+        ancillary = _control_messages(self._family, version, ttl, tos, has, interface, ours) if has else ()
         return ancillary, addresses.sockaddr(self._family, address, port, scope), False
 
     def _end(self):
@@ -178,6 +181,19 @@ def _control_messages(family, version, ttl, tos, has, interface, ours):
     elif has & protocol.HAS_TOS:
         found.append((_IPPROTO_IP, _IP_TOS, bytes([tos])))
     return found
+
+
+def _fit(ancillary, room):
+    """What of control messages a buffer of *room* bytes has room for, and MSG_CTRUNC or 0: Linux's put_cmsg."""
+    fitting, flags = [], 0
+    for level, kind, data in ancillary:
+        if room < _CMSG_HEADER:
+            return fitting, _socket.MSG_CTRUNC
+        if room < _CMSG_HEADER + len(data):
+            flags = _socket.MSG_CTRUNC
+        fitting.append((level, kind, data[: room - _CMSG_HEADER]))
+        room = max(room - _socket.CMSG_SPACE(len(data)), 0)
+    return fitting, flags
 
 
 def _with(header, ancillary):

@@ -6,8 +6,10 @@ connecting, accepting, the headers of datagrams, and errors. `socket.py` of the 
 
 import _socket
 import errno
+import fcntl
 import os
 import select
+import termios
 import time
 from _socket import (
     AF_INET,
@@ -20,6 +22,7 @@ from _socket import (
     SOCK_STREAM,
     SOL_SOCKET,
 )
+from contextlib import suppress
 
 from monkey import addresses, tls
 from monkey.client import kernel_socket as _kernel
@@ -152,8 +155,14 @@ class Socket(_kernel):
     # -- life ---------------------------------------------------------------------------------------------------------
 
     def close(self):
-        self.pystack_engine.known.pop(self.fileno(), None)
+        known = self.pystack_engine.known.pop(self.fileno(), None)
+        # What is unread makes it a reset, which on Linux is on its way when close returns. The engine hears of the end
+        # of a pair before it looks at a channel, so that any question will do.
+        resets = known is not None and known.state == protocol.CONNECTED and _has_unread(self)
         _kernel.close(self)
+        if resets:
+            with suppress(OSError):
+                self.pystack_engine.status(known.inode, False)
 
     # -- names --------------------------------------------------------------------------------------------------------
 
@@ -594,6 +603,14 @@ def _is_native(known, level, name):
     if level != SOL_SOCKET:
         return False
     return name in _NATIVE or (name == _socket.SO_OOBINLINE and known.datagrams is None)
+
+
+def _has_unread(sock):
+    """Whether there is something to be read."""
+    try:
+        return any(fcntl.ioctl(sock.fileno(), termios.FIONREAD, bytes(4)))
+    except OSError:
+        return False
 
 
 def _check_kind(kind, proto):

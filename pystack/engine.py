@@ -20,7 +20,7 @@ import gevent
 from gevent.event import Event
 
 from pystack import options as options_module
-from pystack.config import StackConfig
+from pystack.config import Ipv6Config, StackConfig
 from pystack.device import hostroutes, impairments, memory
 from pystack.device.impair import Impaired
 from pystack.device.pcap import Capture
@@ -46,6 +46,8 @@ _FIN_WAIT_2 = 1.0  # seconds for a peer to end its own side, when the program ha
 # A connection in these states has nothing more to deliver, or is a peer's to end.
 _DONE = frozenset(("LISTEN", "TIME-WAIT", "CLOSED"))
 _DEFAULT_LINK_MTU = 1500
+# Who else could have the stack's addresses is the host alone, which has chosen others: nothing is to be waited for.
+_CONFIG = StackConfig(ipv6=Ipv6Config(dad_transmits=0))
 
 
 class Engine:
@@ -154,39 +156,48 @@ class Engine:
             self._start_user()
 
     def _networks(self):
-        """``(host's side, addresses of the stack)`` in CIDR form, one after the other until one can be had."""
+        """``(number or None, host's side, addresses of the stack)``, one after the other until one can be had; the
+        last two are tuples in CIDR form, IPv4 first."""
         options = self.options
         if options.addresses:
-            yield None, options_module.host_side(options.addresses[0]), options.addresses
+            first = {}
+            for each in sorted(options.addresses, key=lambda each: ":" in each):
+                first.setdefault(ipaddress.ip_interface(each).version, each)
+            yield None, tuple(map(options_module.host_side, first.values())), options.addresses
             return
         taken = hostroutes.taken_networks()
         for _ in range(_ATTEMPTS):
             number = options_module.default_network(taken)
-            taken.add(ipaddress.ip_network(f"10.77.{number}.0/24"))
-            yield number, f"10.77.{number}.1/24", (f"10.77.{number}.2/24",)
+            networks = options_module.default_networks(number)
+            taken.update(networks)
+            hosts, addresses = (
+                tuple(f"{network[last]}/{network.prefixlen}" for network in networks) for last in (1, 2)
+            )
+            yield number, hosts, addresses
 
     def _start_tap(self):
         options = self.options
         failure = None
-        for number, host, addresses in self._networks():
+        for number, hosts, addresses in self._networks():
+            hosts = [host for host in hosts if ":" not in host or hostroutes.has_ipv6()]
             name = options.link_name or ("pystack%d" if number is None else f"pystack{number}")
             tap = Tap(
                 name,
                 mac=options.mac,
                 mtu=options.mtu or _DEFAULT_LINK_MTU,
-                host_addresses=[host],
+                host_addresses=hosts,
                 offload=options.offload,
             )
             try:
-                self._start_stack([self._interface(tap, addresses, host)])
+                self._start_stack([self._interface(tap, addresses, hosts)])
             except DeviceError as error:
                 failure = error
                 if number is None or options.link_name or not _is_taken(error):
                     raise
                 continue
-            log.info("TAP %s: the stack has %s, the host %s", tap.name, ", ".join(addresses), host)
+            log.info("TAP %s: the stack has %s, the host %s", tap.name, ", ".join(addresses), ", ".join(hosts))
             if options.nat:
-                self._start_nat(tap.name, str(ipaddress.ip_interface(host).network))
+                self._start_nat(tap.name, str(ipaddress.ip_interface(hosts[0]).network))
             return
         raise failure
 
@@ -198,8 +209,7 @@ class Engine:
 
     def _start_publishing(self):
         """Relay ports of the host's where there is no gateway that does it."""
-        own = self.options.addresses[0] if self.options.addresses else self.stack.addresses()[-1][1]
-        own = str(ipaddress.ip_interface(own).ip)
+        own = next(str(ipaddress.ip_interface(each).ip) for name, each in self.stack.addresses() if name != "lo")
         self._published = StreamRelay(None, lambda port: self.stack.connect(own, port, nodelay=True), None)
         for each in self.options.publish:
             if each.protocol != "tcp":
@@ -213,7 +223,8 @@ class Engine:
 
     def _start_user(self):
         options = self.options
-        _, host, addresses = next(self._networks())
+        _, hosts, addresses = next(self._networks())
+        host = hosts[0]
         macs = None if options.mac is None else (options.mac, bytes([options.mac[0] | 2]) + os.urandom(5))
         ours, theirs = memory.pair(options.mtu or _DEFAULT_LINK_MTU, macs, options.offload)
         host_ip = ipaddress.ip_interface(host).ip
@@ -225,24 +236,25 @@ class Engine:
             publish=[(each.host, each.host_port, each.port, each.protocol) for each in options.publish],
         )
         # The device that the stack wraps is opened first: a pair passes frames on as soon as both sides are.
-        self._start_stack([self._interface(ours, addresses, host)])
+        self._start_stack([self._interface(ours, addresses, hosts)])
         self.gateway = gateway
         gateway.start()
         log.info("gateway: the stack has %s, the host is %s", ", ".join(addresses), host)
         self.nameservers = (str(host_ip),)
 
-    def _interface(self, device, addresses, host):
+    def _interface(self, device, addresses, hosts):
         options = self.options
         if options.impair:
             rules = impairments.parse(options.impair)
             device = Impaired(device, transmit=rules, receive=rules, seed=options.seed or 0)
         if options.pcap:
             device = Capture(device, options.pcap)
-        gateway = options.gateway or str(ipaddress.ip_interface(host).ip)
-        return Interface(device=device, addresses=list(addresses), gateway=gateway)
+        routers = {ipaddress.ip_interface(host).version: str(ipaddress.ip_interface(host).ip) for host in hosts}
+        routers |= {ipaddress.ip_address(each).version: each for each in options.gateway}
+        return Interface(device=device, addresses=list(addresses), gateway=tuple(routers.values()))
 
     def _start_stack(self, interfaces):
-        config = apply(StackConfig(), self.options.sysctl)
+        config = apply(_CONFIG, self.options.sysctl)
         stack = Stack(interfaces, config=config, clock=MonotonicClock(), seed=self.options.seed)
         stack.start()
         self.stack = stack

@@ -1,7 +1,7 @@
 """`pystack.Stack`: a stack with sockets of its own, for programs that patch nothing."""
 
 import os
-from socket import AF_INET, SO_REUSEADDR, SO_REUSEPORT, SOCK_STREAM, SOL_SOCKET
+from socket import AF_INET, AF_INET6, IPPROTO_IPV6, IPV6_V6ONLY, SO_REUSEADDR, SO_REUSEPORT, SOCK_STREAM, SOL_SOCKET
 
 from gevent.socket import socket as GeventSocket
 
@@ -10,6 +10,7 @@ from monkey.socket import Socket
 from pystack import inline, stack
 
 _UNSET = object()
+_RESOLVER = Resolver((), families=lambda: (AF_INET, AF_INET6))
 
 
 class Stack(stack.Stack):
@@ -30,8 +31,18 @@ class Stack(stack.Stack):
         return self._socket_class(family, type, proto)
 
     def create_connection(self, address, timeout=_UNSET, source_address=None):
-        """Connect a TCP socket to ``(host, port)``. Raises OSError; TimeoutError."""
-        sock = self.socket()
+        """Connect a TCP socket to ``(host, port)``, by IPv6 or IPv4 as it comes. Raises OSError; TimeoutError."""
+        host, port = address
+        failure = None
+        for family, *_, found in _RESOLVER.getaddrinfo(host, port, 0, SOCK_STREAM):
+            try:
+                return self._connect(family, found, timeout, source_address)
+            except OSError as error:
+                failure = error
+        raise failure
+
+    def _connect(self, family, address, timeout, source_address):
+        sock = self.socket(family)
         try:
             if timeout is not _UNSET:
                 sock.settimeout(timeout)
@@ -43,10 +54,13 @@ class Stack(stack.Stack):
             raise
         return sock
 
-    def create_server(self, address, *, backlog=128, reuse_port=False):
-        """A TCP socket that listens on ``(host, port)``; a host of "" is all addresses. Raises OSError."""
-        sock = self.socket()
+    def create_server(self, address, *, family=AF_INET, backlog=128, reuse_port=False, dualstack_ipv6=False):
+        """A TCP socket that listens on ``(host, port)``; a host of "" is all addresses, of both versions of IP with
+        *dualstack_ipv6*. Raises OSError."""
+        sock = self.socket(family)
         try:
+            if family == AF_INET6:
+                sock.setsockopt(IPPROTO_IPV6, IPV6_V6ONLY, not dualstack_ipv6)
             sock.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
             if reuse_port:
                 sock.setsockopt(SOL_SOCKET, SO_REUSEPORT, 1)
@@ -71,7 +85,7 @@ class Stack(stack.Stack):
 def _make_class(service):
     """A class of sockets on the stack of *service*: gevent's, around those of `monkey.socket`."""
     made = inline.engine_of(service)
-    made.resolver = Resolver(())
+    made.resolver = _RESOLVER
 
     class OfStack(Socket):
         __slots__ = ("__weakref__",)

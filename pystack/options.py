@@ -3,7 +3,7 @@
 import argparse
 import re
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, ip_address, ip_interface, ip_network
+from ipaddress import ip_address, ip_interface, ip_network
 
 from pystack import __version__
 from pystack.config import StackConfig
@@ -19,6 +19,8 @@ _MAC = re.compile(r"[0-9a-f]{2}(?:[:-][0-9a-f]{2}){5}", re.ASCII | re.IGNORECASE
 _NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 _SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?", re.ASCII)
 _LOOPBACK = "127.0.0.1"
+# Prefixes of the runner's own: 10.77.N.0/24, and by RFC 4193 §3.2.2, drawn once for all runners, fdc5:77ab:1b4e:N::/64.
+_PREFIXES = "10.77.{0}.0/24", "fdc5:77ab:1b4e:{0:x}::/64"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +42,8 @@ class Options:
     arguments: tuple = ()  # the program's own
     link: str | None = None  # "tap", "user", "none"; None: tap if that is permitted, else user
     link_name: str | None = None  # of the TAP
-    addresses: tuple = ()  # "10.77.0.2/24"; empty: chosen by the runner
-    gateway: str | None = None  # None: `host_side` of the first address
+    addresses: tuple = ()  # "10.77.0.2/24", "fd77::2/64"; empty: chosen by the runner
+    gateway: tuple = ()  # of one for each version of IP; none: `host_side` of the version's first address
     mtu: int | None = None
     mac: bytes | None = None
     dns: tuple = ()
@@ -104,15 +106,20 @@ def host_side(cidr):
     return f"{network[first]}/{network.prefixlen}"
 
 
+def default_networks(number):
+    """The runner's own networks of that number, as `ipaddress` has them: IPv4 and IPv6."""
+    return tuple(ip_network(prefix.format(number)) for prefix in _PREFIXES)
+
+
 def default_network(taken):
-    """The first N from 0 to 255 for which 10.77.N.0/24 overlaps none of *taken*, `ipaddress` networks.
+    """The first N from 0 to 255 for which none of its `default_networks` overlaps any of *taken*, `ipaddress` networks.
 
     A default route takes nothing, be it whole or in halves, as VPNs have it. Raises StackError if there is none.
     """
-    narrow = [network for network in taken if network.version == 4 and network.prefixlen > 1]
+    narrow = [network for network in taken if network.prefixlen > 1]
     for number in range(256):
-        ours = IPv4Network((0x0A4D0000 | number << 8, 24))
-        if not any(ours.overlaps(network) for network in narrow):
+        ours = default_networks(number)
+        if not any(own.version == network.version and own.overlaps(network) for own in ours for network in narrow):
             return number
     raise StackError(
         "the host has routes for all of 10.77.0.0/16: choose another network, such as --address 192.0.2.2/24"
@@ -295,9 +302,9 @@ _OPTIONS = (
         "CIDR",
         _each(_address),
         "address of the stack; the host's side of a TAP takes the first of the prefix "
-        "(default: 10.77.N.2/24, the first N for which the host has no route)",
+        "(default: 10.77.N.2/24 and fdc5:77ab:1b4e:N::2/64, the first N for which the host has no route)",
     ),
-    _option("gateway", "ADDRESS", _host, "default router (default: the host's side)"),
+    _list("gateway", "ADDRESS", _each(_host), "default router, one for each version of IP (default: the host's side)"),
     _option("mtu", "BYTES", _integer(68, 65_521, "an MTU"), "of the link (default: 1500)"),
     _option("mac", "MAC", _mac, "Ethernet address of the stack (default: at random)"),
     _list("dns", "ADDRESS", _each(_host), "server that resolves names (default: those of /etc/resolv.conf)"),
@@ -409,8 +416,12 @@ def _check(options):
     own = [ip_interface(each).ip for each in options.addresses]
     if len(set(own)) < len(own):
         raise StackError("--address: an address is given twice, with two prefix lengths")
-    if options.gateway is not None and ip_address(options.gateway) in own:
-        raise StackError(f"--gateway: {options.gateway} is the stack's own address; give another's, or none")
+    routers = [ip_address(each) for each in options.gateway]
+    for router in routers:
+        if router in own:
+            raise StackError(f"--gateway: {router} is the stack's own address; give another's, or none")
+        if sum(each.version == router.version for each in routers) > 1:
+            raise StackError(f"--gateway: {router} is the second of IPv{router.version}; there can be one")
     if options.nat and options.link in ("user", "none"):
         raise StackError(f"--nat works on a TAP: it cannot be with --link {options.link}")
     entrances = [(each.host, each.host_port, each.protocol) for each in options.publish]

@@ -4,7 +4,6 @@ Patterns are of `fnmatch`, over ids without the leading ``test.``.
 """
 
 UDP_LITE = "UDP-Lite (RFC 3828) is a transport of its own, which Linux itself has deprecated since 6.5"
-IPV6 = "the stack has no IPv6 yet"
 SYNCHRONOUS = (
     "asserts that the peer has what was sent, or knows of the close, when the call returns; so it is on the kernel's "
     "loopback, but on no network, and here the engine has its turn first"
@@ -17,17 +16,6 @@ A_CLASS = "asserts that `_socket.socket` is a type made in C, which none of Pyth
 
 SKIPS = {
     "test_socket.*UDPLITE*": UDP_LITE,
-    "test_socket.*6Test.*": IPV6,
-    "test_socket.*IPv6*": IPV6,
-    "test_socket.*ipv6*": IPV6,
-    "test_socket.*V6*": IPV6,
-    "test_socket.*tcp6": IPV6,
-    "test_socket.*flowinfo": IPV6,
-    "test_socket.*dual_stack*": IPV6,
-    "test_socket.*dualstack*": IPV6,
-    "test_ftplib.TestIPv6Environment.*": IPV6,
-    "test_asyncio.test_events.*ipv6": IPV6,
-    "test_asyncio.test_events.*dual_stack": IPV6,
     "test_socket.GeneralModuleTests.test_socket_type": A_CLASS,
     "test_epoll.TestEPoll.test_control_and_wait": SYNCHRONOUS,
     "test_socket.*.testWriteNonBlocking": FILLS_BUFFERS,
