@@ -113,11 +113,85 @@ class AddressClaimed:
 
 @dataclass(slots=True)
 class AddressConflict:
-    """link to inet: another host (``mac``, 6 bytes) uses the address, which must not be used any more."""
+    """link to inet, and inet's event: another host uses the address, which must not be used any more.
+
+    ``mac``: its, 6 bytes, or None if that is not known.
+    """
 
     interface: int
     address: bytes
-    mac: bytes
+    mac: bytes | None
+
+
+@dataclass(slots=True)
+class Start:
+    """To inet: the stack runs. From now on it speaks unasked: claims its IPv6 addresses, and asks for routers."""
+
+
+@dataclass(slots=True)
+class AddAddress:
+    """To inet: give an interface an address while the stack runs; AddressClaimed, or AddressConflict, is an event.
+
+    With ``probe`` it is used when nobody has been found to have it. ``on_link``: its prefix is on the link.
+    """
+
+    interface: int
+    address: bytes
+    prefix_length: int
+    probe: bool
+    on_link: bool = True
+
+
+@dataclass(slots=True)
+class RemoveAddress:
+    """To inet: take an address away, with the routes that came with it."""
+
+    interface: int
+    address: bytes
+
+
+@dataclass(slots=True)
+class DeprecateAddress:
+    """To inet: prefer other addresses to this IPv6 one for what is new; or no more so."""
+
+    interface: int
+    address: bytes
+    deprecated: bool
+
+
+@dataclass(slots=True)
+class SetRoutes:
+    """To inet: the routes (`routes.Route`) of an interface that come from *origin*, in the place of those before."""
+
+    interface: int
+    origin: str
+    routes: tuple
+
+
+@dataclass(slots=True)
+class SetMtu:
+    """To inet: the MTU of an interface for IPv4, bytes; never more than the device's."""
+
+    interface: int
+    mtu: int
+
+
+@dataclass(slots=True)
+class RouterFlags:
+    """inet's event: what routers say of DHCPv6: it has addresses (``managed``), or other configuration alone."""
+
+    interface: int
+    managed: bool
+    other: bool
+
+
+@dataclass(slots=True)
+class NameServersLearned:
+    """inet's event: what routers say now, in the place of what they said before: addresses, and domains as text."""
+
+    interface: int
+    servers: tuple
+    search: tuple
 
 
 @dataclass(slots=True)

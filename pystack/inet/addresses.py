@@ -46,6 +46,7 @@ class Addresses:
         self._interfaces = interfaces
         self._paths = {}
         self._redirects = {}  # destination -> gateway, from ICMP
+        self._learned = {}  # (interface index, what) -> routes of routers and of DHCP
 
     def held_by(self, interface):
         """The list of `Address`es of an interface."""
@@ -97,10 +98,15 @@ class Addresses:
         self.routes = self.routes.adding(route)
         self.changed()
 
-    def remove_routes(self, unwanted):
-        """Forget the routes for which ``unwanted(route)`` holds."""
-        self.routes = self.routes.without(unwanted)
-        self.changed()
+    def learn(self, index, what, routes):
+        """Replace the routes that others have told of under the name *what* (any hashable)."""
+        old = self._learned.pop((index, what), ())
+        if routes:
+            self._learned[index, what] = tuple(routes)
+        if old or routes:
+            kept = [route for route in self.routes.routes if not any(route is each for each in old)]
+            self.routes = RouteTable([*kept, *routes])
+            self.changed()
 
     def path(self, destination, index=0):
         """How to reach *destination*, by interface *index* if it is not 0: a `Path`, or None without a route."""

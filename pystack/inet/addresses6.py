@@ -2,7 +2,7 @@
 
 from pystack.inet.addresses import Addresses, Path
 from pystack.messages import LOCAL, MULTICAST, UNICAST
-from pystack.routes import Route, RouteTable
+from pystack.routes import Route
 from pystack.scope import is_link_local, scope_of
 from pystack.wire.ipv6 import LOOPBACK, UNSPECIFIED, V4_MAPPED
 
@@ -32,7 +32,6 @@ class Addresses6(Addresses):
     def __init__(self, interfaces, prefer_temporary):
         super().__init__(interfaces)
         self._prefer_temporary = prefer_temporary
-        self._learned = {}  # (interface index, what) -> routes, from router advertisements
 
     def held_by(self, interface):
         return interface.addresses6
@@ -70,16 +69,6 @@ class Addresses6(Addresses):
         held = self.find(address)
         if held is not None:
             held.temporary = True
-            self.changed()
-
-    def learn(self, index, what, routes):
-        """Replace the routes that a router has told of under the name *what* (any hashable)."""
-        old = self._learned.pop((index, what), ())
-        if routes:
-            self._learned[index, what] = tuple(routes)
-        if old or routes:
-            kept = [route for route in self.routes.routes if not any(route is each for each in old)]
-            self.routes = RouteTable([*kept, *routes])
             self.changed()
 
     def _is_on_link(self, gateway, index):

@@ -48,16 +48,19 @@ class Ipv4Host(Host):
         if interface.membership is not None:
             self._memberships[interface.index] = interface.membership
 
-    def add_address(self, index, address, prefix_length, probe):
+    def start(self, now):
+        """The stack runs."""
+
+    def add_address(self, index, address, prefix_length, probe, now, on_link=True):
         """See `InetLayer.add_address`."""
         interface = self._layer.interfaces[index]
-        self.addresses.add(index, address, prefix_length, usable=interface.loopback or not probe)
+        self.addresses.add(index, address, prefix_length, interface.loopback or not probe, on_link)
         if not interface.loopback:
             control = self._layer.outboxes[interface.control_outbox]
             control.append(messages.SetBroadcasts(interface.broadcasts))
             control.append(messages.ClaimAddress(address, probe))
 
-    def remove_address(self, index, address):
+    def remove_address(self, index, address, now):
         """See `InetLayer.remove_address`."""
         interface = self._layer.interfaces[index]
         if not self.addresses.remove(index, address):

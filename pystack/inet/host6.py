@@ -55,15 +55,32 @@ class Ipv6Host(Host):
         self.addresses.changed()
         if interface.has_ipv6 and interface.membership6 is not None:
             self._memberships[interface.index] = interface.membership6
-        self.discovery.add_interface(interface)
+            self.discovery.add_interface(interface)
 
-    def add_address(self, index, address, prefix_length, probe):
+    def start(self, now):
+        """The stack runs."""
+        self.discovery.start(now)
+        self.send_reports(now)
+
+    def add_address(self, index, address, prefix_length, probe, now, on_link=True):
         """See `InetLayer.add_address`."""
-        self.discovery.add_address(index, address, prefix_length, probe)
+        own = self.discovery.of(index)
+        if own is not None:
+            own.add(address, prefix_length, probe, now, on_link)
+        elif self._layer.interfaces[index].has_ipv6:
+            self.addresses.add(index, address, prefix_length)
+        self.send_reports(now)
 
-    def remove_address(self, index, address):
+    def remove_address(self, index, address, now):
         """See `InetLayer.remove_address`."""
-        return self.discovery.remove_address(index, address)
+        own = self.discovery.of(index)
+        removed = self.addresses.remove(index, address) if own is None else own.remove(address, now)
+        self.send_reports(now)
+        return removed
+
+    def solicit_failed(self, message, now):
+        self.discovery.unreachable(message.interface, message.address)
+        super().solicit_failed(message, now)
 
     def set_hop_limit(self, hop_limit):
         """A router says what packets leave with whose program does not choose."""

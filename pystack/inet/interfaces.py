@@ -19,6 +19,7 @@ class InterfaceState:
         "broadcasts",
         "checksum_offload",
         "control_outbox",
+        "device_mtu",
         "has_ipv6",
         "index",
         "loopback",
@@ -48,7 +49,8 @@ class InterfaceState:
     ):
         self.index = index
         self.name = name
-        self.mtu = mtu  # bytes of IP packet
+        self.device_mtu = mtu  # bytes of IP packet that the device carries
+        self.mtu = mtu  # the same for IPv4, which a DHCP server may have lowered
         self.mtu6 = mtu  # the same for IPv6, which a router may have lowered
         self.mac = mac
         self.loopback = loopback

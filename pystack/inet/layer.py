@@ -13,7 +13,7 @@ class InetLayer:
     Inlets: `receive` (RxPackets from the links), `transmit` (TxPackets from the transports), `control` (messages from
     both). Outboxes: each interface's name (TxPackets) and ``NAME.control``, each transport's name (RxPackets) and
     ``NAME.control`` (Unreachable), ``echo`` (EchoReply and Unreachable, for the ping client), ``events`` (what a person
-    would ask about: AddressConflict, AddressClaimed).
+    would ask about: AddressConflict, AddressClaimed; and what routers say: RouterFlags, NameServersLearned).
     """
 
     def __init__(self, config, random):
@@ -26,6 +26,12 @@ class InetLayer:
         self.v6 = Ipv6Host(self, config, random)
         self._hosts = (self.v4, self.v6)
         self._handlers = {
+            messages.Start: self._start,
+            messages.AddAddress: self._add_address,
+            messages.RemoveAddress: self._remove_address,
+            messages.DeprecateAddress: self._deprecate_address,
+            messages.SetRoutes: self._set_routes,
+            messages.SetMtu: self._set_mtu,
             messages.SendError: self._send_error,
             messages.EchoRequest: self._send_echo,
             messages.PmtuChanged: self._learn_pmtu,
@@ -60,13 +66,13 @@ class InetLayer:
         for host in self._hosts:
             host.echo_relay = name
 
-    def add_address(self, index, address, prefix_length, probe=False):
+    def add_address(self, index, address, prefix_length, probe=False, now=0.0):
         """Give an interface an address. With *probe* it is used only when its link has found no other user of it."""
-        self._host(address).add_address(index, address, prefix_length, probe)
+        self._host(address).add_address(index, address, prefix_length, probe, now)
 
-    def remove_address(self, index, address):
+    def remove_address(self, index, address, now=0.0):
         """Take an address away; packets to it are no longer ours. False if the interface does not have it."""
-        return self._host(address).remove_address(index, address)
+        return self._host(address).remove_address(index, address, now)
 
     def add_route(self, route):
         """Raises ValueError if the gateway is not on the link of the `Route`'s interface."""
@@ -130,6 +136,33 @@ class InetLayer:
 
     # -- messages -----------------------------------------------------------------------------------------------------
 
+    def _start(self, message, now):
+        for host in self._hosts:
+            host.start(now)
+
+    def _add_address(self, message, now):
+        try:
+            self._host(message.address).add_address(
+                message.interface, message.address, message.prefix_length, message.probe, now, message.on_link
+            )
+        except ValueError:  # it is there already
+            self.outboxes["events"].append(messages.AddressClaimed(message.interface, message.address))
+
+    def _remove_address(self, message, now):
+        self.remove_address(message.interface, message.address, now)
+
+    def _deprecate_address(self, message, now):
+        self.v6.addresses.set_deprecated(message.address, message.deprecated)
+
+    def _set_routes(self, message, now):
+        for host, length in ((self.v4, 4), (self.v6, 16)):
+            routes = [route for route in message.routes if len(route.network) == length]
+            host.addresses.learn(message.interface, message.origin, routes)
+
+    def _set_mtu(self, message, now):
+        interface = self.interfaces[message.interface]
+        interface.mtu = min(message.mtu, interface.device_mtu)
+
     def _send_error(self, message, now):
         self._host(message.packet.source).answer_error(message.packet, message.cause, now)
 
@@ -150,7 +183,7 @@ class InetLayer:
         self.outboxes["events"].append(message)
 
     def _address_conflict(self, message, now):
-        self.remove_address(message.interface, message.address)
+        self.remove_address(message.interface, message.address, now)
         self.outboxes["events"].append(message)
 
     def _join(self, message, now):

@@ -4,6 +4,7 @@ Who is where and whether it lives is the link's to know (`link.neighbors`); what
 """
 
 from pystack import errors, messages
+from pystack.inet.interface6 import Interface6
 from pystack.packet import TxPacket
 from pystack.scope import is_link_local, on_wire, scoped
 from pystack.wire import icmp6, ipv6, ndp
@@ -15,8 +16,11 @@ class NeighborDiscovery:
     def __init__(self, host, layer, config, random):
         self._host = host
         self._layer = layer
-        self._settings = config.ipv6
+        self._config = config.ipv6
+        self._random = random
+        self._interfaces = {}  # index -> Interface6, of those that have neighbours
         self._handlers = {
+            ndp.RouterAdvertisement: self._router_advertised,
             ndp.NeighborSolicitation: self._solicited,
             ndp.NeighborAdvertisement: self._advertised,
             ndp.Redirect: self._redirected,
@@ -25,18 +29,14 @@ class NeighborDiscovery:
     # -- addresses ----------------------------------------------------------------------------------------------------
 
     def add_interface(self, interface):
-        """Take an `interfaces.InterfaceState`."""
+        """Take an `interfaces.InterfaceState` that has neighbours."""
+        self._interfaces[interface.index] = Interface6(
+            self, self._host.addresses, self._layer, interface, self._config, self._random
+        )
 
-    def add_address(self, index, address, prefix_length, probe):
-        """See `InetLayer.add_address`."""
-        self._host.addresses.add(index, address, prefix_length)
-        interface = self._layer.interfaces[index]
-        if interface.membership6 is not None:
-            interface.membership6.join(ipv6.solicited_node(address), 0.0)
-
-    def remove_address(self, index, address):
-        """See `InetLayer.remove_address`."""
-        return self._host.addresses.remove(index, address)
+    def of(self, index):
+        """The `Interface6` of that index; None of a loopback, and of one without IPv6."""
+        return self._interfaces.get(index)
 
     def link_local(self, index):
         """The usable link-local address of an interface, or None."""
@@ -45,14 +45,25 @@ class NeighborDiscovery:
                 return held.address
         return None
 
+    def start(self, now):
+        """The stack runs."""
+        for interface in self._interfaces.values():
+            interface.start(now)
+
+    def set_hop_limit(self, hop_limit):
+        """A router says what packets leave with whose program does not choose."""
+        self._host.set_hop_limit(hop_limit)
+
     # -- timers -------------------------------------------------------------------------------------------------------
 
     def timed(self):
         """The parts that have a deadline."""
-        return ()
+        return [part for interface in self._interfaces.values() for part in interface.timed()]
 
     def expire(self, now):
         """Do what is due."""
+        for interface in self._interfaces.values():
+            interface.expire(now)
 
     # -- receiving ----------------------------------------------------------------------------------------------------
 
@@ -64,7 +75,7 @@ class NeighborDiscovery:
             message = ndp.parse(packet.buf, packet.at, packet.end)
         handler = self._handlers.get(type(message))
         interface = self._layer.interfaces[packet.interface]
-        if interface.loopback:
+        if interface.index not in self._interfaces:
             return
         if handler is None and type(message) is ndp.RouterSolicitation:
             self._layer.counts["NdpIgnored"] += 1  # for routers
@@ -80,6 +91,9 @@ class NeighborDiscovery:
         ):
             return False
         if not self._is_held(interface, target):
+            if source == ipv6.UNSPECIFIED:
+                self._interfaces[interface.index].duplicates.solicited(target, message.nonce, now)
+                self._interfaces[interface.index].act(now)
             return True
         if source != ipv6.UNSPECIFIED and message.link_address is not None:
             self._tell_link(interface, messages.NeighborHeard(source, message.link_address))
@@ -95,19 +109,36 @@ class NeighborDiscovery:
         if message.solicited and packet.destination[0] == 0xFF:
             return False
         target = scoped(message.target, interface.index)
-        if self._is_held(interface, target):
-            self._layer.counts["NdpConflicts"] += 1  # Linux only logs it, too
+        own = self._interfaces[interface.index]
+        if self._host.addresses.find(target) in interface.addresses6:
+            own.duplicates.advertised(target, message.link_address, now)
+            own.act(now)
             return True
+        if message.solicited:
+            own.routers.reachable(target)
+            own.act(now)
         self._tell_link(
             interface,
             messages.NeighborAdvertised(target, message.link_address, message.solicited, message.override),
         )
         return True
 
+    def _router_advertised(self, interface, packet, message, now):
+        """RFC 4861 §6.1.2, §6.3.4. False if it must be ignored."""
+        if not is_link_local(packet.source):
+            return False
+        if message.link_address is not None:
+            self._tell_link(interface, messages.NeighborHeard(packet.source, message.link_address))
+        own = self._interfaces[interface.index]
+        own.routers.advertised(message, packet.source, now)
+        own.autoconf.advertised(message, now)
+        own.act(now)
+        return True
+
     def _redirected(self, interface, packet, message, now):
         """RFC 4861 §8.1, §8.3. False if it must be ignored."""
         target, destination = (scoped(each, interface.index) for each in (message.target, message.destination))
-        if not self._settings.accept_redirects or not is_link_local(packet.source):
+        if not self._config.accept_redirects or not is_link_local(packet.source):
             return False
         if not self._host.addresses.redirect(destination, packet.source, target, interface.index):
             return False
@@ -135,6 +166,23 @@ class NeighborDiscovery:
         question = ndp.NeighborSolicitation(on_wire(message.address), interface.mac)
         destination = message.address if message.unicast else ipv6.solicited_node(message.address)
         self._send(message.interface, question, destination, source, now)
+
+    def probe(self, interface, target, nonce, now):
+        """Ask, without an address, whether somebody has *target* (RFC 4862 §5.4.2)."""
+        question = ndp.NeighborSolicitation(on_wire(target), nonce=nonce)
+        self._send(interface.index, question, ipv6.solicited_node(target), ipv6.UNSPECIFIED, now)
+
+    def solicit_routers(self, interface, now):
+        """RFC 4861 §6.3.7."""
+        source = self.link_local(interface.index)
+        question = ndp.RouterSolicitation(interface.mac if source is not None else None)
+        self._send(interface.index, question, ipv6.ALL_ROUTERS, source or ipv6.UNSPECIFIED, now)
+
+    def unreachable(self, index, address):
+        """A neighbour does not answer; it may be a router."""
+        interface = self._interfaces.get(index)
+        if interface is not None:
+            interface.routers.unreachable(address)
 
     def _send(self, index, message, destination, source, now):
         packet = TxPacket(destination, ipv6.ICMPV6, ndp.build(message), source=source, ttl=ndp.HOP_LIMIT)
