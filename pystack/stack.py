@@ -7,6 +7,7 @@ from random import Random
 
 from pystack import messages
 from pystack.config import StackConfig, check_setting
+from pystack.configuration import Configuration
 from pystack.device.loopback import Loopback
 from pystack.errors import StackError, StackStopped
 from pystack.inet.multicast import MAX_GROUPS
@@ -63,6 +64,7 @@ class Stack:
         self._pings = None
         self._endpoints = None
         self._joined = defaultdict(Counter)  # interface index -> group -> joins by the stack's user
+        self._configuration = Configuration(self._name_of)
         self._state = "new"  # then "running", then "closed"
         self.failure = None  # the exception that stopped the stack, if one did
 
@@ -274,6 +276,10 @@ class Stack:
         self._check_started()
         return self._layers.cores["tcp"].held()
 
+    def name_servers(self):
+        """``(servers, search)``: what routers and DHCP servers say, lists of text."""
+        return self._configuration.name_servers()
+
     def neighbors(self):
         """The neighbour tables: a list of ``(interface, address, MAC or None, state)``, all text."""
         self._check_started()
@@ -322,9 +328,10 @@ class Stack:
         self._endpoints = Endpoints(self._clock, ways, checks)
         for name in ways:
             self._stages[name].connect("sockets", self._endpoints.inlet(name))
-        self._stages["inet"].connect("events", _EventLog(self._name_of))
+        self._stages["inet"].connect("events", self._configuration)
         for part in (*self._stages.values(), *self._drivers.values()):
             part.start()
+        self._control.put([messages.Start()])
 
     def _describe_interfaces(self):
         states = self._layers.cores["inet"].interfaces
@@ -385,22 +392,6 @@ class Stack:
     def _check_started(self):
         if self._layers is None:
             raise StackStopped("the stack has not been started; use `with` or start()")
-
-
-class _EventLog:
-    """Where inet's ``events`` go: the log."""
-
-    def __init__(self, name_of):
-        self._name_of = name_of
-
-    def put(self, batch):
-        """Take AddressClaimed and AddressConflict."""
-        for message in batch:
-            address, name = format_address(on_wire(message.address)), self._name_of(message.interface)
-            if type(message) is messages.AddressConflict:
-                log.error("%s: %s is used by %s too and was given up", name, address, message.mac.hex(":"))
-            else:
-                log.info("%s: %s is ours", name, address)
 
 
 __all__ = ["Interface", "PingReply", "Stack"]

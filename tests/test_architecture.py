@@ -34,6 +34,7 @@ LEVELS = {
     "pystack.sockets": 4,
     "pystack.gateway": 5,
     "pystack.ping": 5,
+    "pystack.configuration": 5,
     "pystack.layers": 5,
     "pystack.stack": 5,
     "monkey": 6,

@@ -8,6 +8,7 @@ import pytest
 from greenlet import greenlet
 
 from pystack import Interface, Stack, StackConfig, StackError, StackStopped
+from pystack.config import Ipv6Config
 from pystack.device import memory
 from pystack.device.impair import Delay, Impaired, Loss
 from pystack.device.pcap import Capture
@@ -82,7 +83,7 @@ def test_the_same_seed_gives_the_same_counters():
 
 
 def test_an_idle_stack_wakes_for_nothing(clock):
-    a, b = pair(clock)
+    a, b = pair(clock, config=StackConfig(ipv6=Ipv6Config(accept_ra=False)))  # else it asks for routers for ever
     with a, b:
         clock.advance(600)
         before = a.counters()

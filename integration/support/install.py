@@ -14,6 +14,7 @@ PACKAGES = {  # command -> Debian package
     "tshark": "tshark",
     "ethtool": "ethtool",
     "dnsmasq": "dnsmasq-base",
+    "radvd": "radvd",
     "curl": "curl",
     "redis-server": "redis-server",
     "pg_ctlcluster": "postgresql",  # its servers are not in PATH

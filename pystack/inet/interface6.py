@@ -1,7 +1,7 @@
 """How one interface comes to its IPv6 addresses, routers and parameters: who decides what is in the parts."""
 
 from pystack import messages
-from pystack.inet.autoconf import Add, Autoconf, Deprecate, Remove
+from pystack.inet.autoconf import Add, Autoconf, Deprecate, GaveUp, Remove
 from pystack.inet.duplicates import RETRANS_TIME, Duplicates
 from pystack.inet.routers import DefaultRouters, Flags, NameServers, OnLink, Parameters, Routers, RouteVia
 from pystack.routes import Route
@@ -29,7 +29,7 @@ class Interface6:
     def __init__(self, discovery, addresses, layer, interface, config, random):
         self.duplicates = Duplicates(random, config)
         self.routers = Routers(random, config, interface.mtu)
-        self.autoconf = Autoconf(random, config, interface.index, interface.mac, interface.name)
+        self.autoconf = Autoconf(random, config, interface.index, interface.name)
         self._discovery = discovery
         self._addresses = addresses
         self._layer = layer
@@ -40,6 +40,7 @@ class Interface6:
             Add: self._add_automatic,
             Remove: lambda change, now: self.remove(change.address, now),
             Deprecate: lambda change, now: addresses.set_deprecated(change.address, change.deprecated),
+            GaveUp: lambda change, now: None,  # each conflict was an event
             DefaultRouters: self._set_default_routers,
             OnLink: self._set_on_link,
             RouteVia: self._set_route,
@@ -163,7 +164,7 @@ class Interface6:
             self._discovery.set_hop_limit(change.hop_limit)
         interface.mtu6 = min(change.mtu or interface.mtu, interface.mtu)
         retransmit = change.retransmit or RETRANS_TIME
-        self.duplicates.retransmit = retransmit
+        self.duplicates.retransmit = self.autoconf.retransmit = retransmit
         times = messages.SetNeighborTimes(change.reachable or REACHABLE_TIME, retransmit)
         self._layer.outboxes[interface.control_outbox].append(times)
 
