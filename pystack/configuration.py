@@ -28,6 +28,7 @@ class Configuration:
         self._handlers = {
             messages.AddressClaimed: self._claimed,
             messages.AddressConflict: self._conflict,
+            messages.IdentifiersExhausted: self._exhausted,
             messages.RouterFlags: self._flags,
             messages.NameServersLearned: self._learned,
         }
@@ -57,6 +58,14 @@ class Configuration:
         other = f"{message.mac.hex(':')}" if message.mac else "another host"
         address = format_address(on_wire(message.address))
         log.error("%s: %s is used by %s too and was given up", self._name_of(message.interface), address, other)
+
+    def _exhausted(self, message):
+        prefix = format_address(on_wire(message.prefix))
+        log.error(
+            "%s: no address with the prefix %s: others have all that were tried",
+            self._name_of(message.interface),
+            prefix,
+        )
 
     def _flags(self, message):
         if message.managed or message.other:

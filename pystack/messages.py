@@ -177,6 +177,14 @@ class SetMtu:
 
 
 @dataclass(slots=True)
+class IdentifiersExhausted:
+    """inet's event: each address that was made for an IPv6 prefix is another host's, so there is none (RFC 7217 §6)."""
+
+    interface: int
+    prefix: bytes
+
+
+@dataclass(slots=True)
 class RouterFlags:
     """inet's event: what routers say of DHCPv6: it has addresses (``managed``), or other configuration alone."""
 

@@ -40,7 +40,7 @@ class Interface6:
             Add: self._add_automatic,
             Remove: lambda change, now: self.remove(change.address, now),
             Deprecate: lambda change, now: addresses.set_deprecated(change.address, change.deprecated),
-            GaveUp: lambda change, now: None,  # each conflict was an event
+            GaveUp: self._tell_exhausted,
             DefaultRouters: self._set_default_routers,
             OnLink: self._set_on_link,
             RouteVia: self._set_route,
@@ -87,6 +87,7 @@ class Interface6:
             self.duplicates.release(address)
             self.autoconf.forget(address)
             self._interface.membership6.leave(ipv6.solicited_node(address), now)
+            self.act(now)  # its temporary addresses go with it
         return True
 
     def act(self, now):
@@ -167,6 +168,10 @@ class Interface6:
         self.duplicates.retransmit = self.autoconf.retransmit = retransmit
         times = messages.SetNeighborTimes(change.reachable or REACHABLE_TIME, retransmit)
         self._layer.outboxes[interface.control_outbox].append(times)
+
+    def _tell_exhausted(self, change, now):
+        event = messages.IdentifiersExhausted(self._interface.index, change.prefix)
+        self._layer.outboxes["events"].append(event)
 
     def _tell_flags(self, change, now):
         event = messages.RouterFlags(self._interface.index, change.managed, change.other)
