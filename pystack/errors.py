@@ -74,6 +74,17 @@ UNACKABLE = "unackable"  # a segment without ACK where one must be (RFC 9293 §3
 BAD_LENGTH = "bad_length"
 NO_PORT = "no_port"
 RECEIVE_QUEUE_FULL = "receive_queue_full"
+# dhcp
+BAD_DHCP = "bad_dhcp"  # no message, or an option in it is malformed
+DHCP_UNEXPECTED = "dhcp_unexpected"  # of a type that is not waited for now
+DHCP_OTHER_TRANSACTION = "dhcp_other_transaction"
+DHCP_OTHER_CLIENT = "dhcp_other_client"
+DHCP_OTHER_SERVER = "dhcp_other_server"  # not the one that was asked, or it does not say who it is
+DHCP_FAILURE = "dhcp_failure"  # a status code says so
+DHCP_NO_ADDRESS = "dhcp_no_address"  # nothing in it that may be used
+DHCP_BAD_ADDRESS = "dhcp_bad_address"  # not that of one host
+DHCP_BAD_TIMES = "dhcp_bad_times"  # T1 after T2, or preferred for longer than valid
+DHCP_TABLE_FULL = "dhcp_table_full"
 # devices and queues
 DEVICE_BUSY = "device_busy"
 DEVICE_REFUSED = "device_refused"

@@ -29,6 +29,7 @@ LEVELS = {
     "pystack.inet": 1,
     "pystack.udp": 1,
     "pystack.tcp": 1,
+    "pystack.dhcp": 1,
     "pystack.runtime": 2,
     "pystack.device": 3,
     "pystack.sockets": 4,

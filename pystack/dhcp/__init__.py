@@ -1,0 +1,1 @@
+"""DHCP clients: pure state machines, for IPv4 (RFC 2131) and IPv6 (RFC 8415)."""
