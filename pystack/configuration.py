@@ -16,14 +16,11 @@ class Configuration:
 
     Args:
         name_of: ``name_of(index)``, an interface's name.
-
-    Attributes:
-        changed: an Event that is set at each event, and is its waiters' to clear.
     """
 
     def __init__(self, name_of):
-        self.changed = Event()
         self._name_of = name_of
+        self._changed = Event()
         self._servers = {}  # (interface index, origin) -> (addresses, search domains)
         self._handlers = {
             messages.AddressClaimed: self._claimed,
@@ -32,12 +29,30 @@ class Configuration:
             messages.RouterFlags: self._flags,
             messages.NameServersLearned: self._learned,
         }
+        self._clients = {}  # (interface index, length of an address) -> `leasing.Dhcp4`, `Dhcp6`
+
+    def add_client(self, interface, length, client):
+        """Let a DHCP client of an interface hear of its addresses, of *length* bytes."""
+        self._clients[interface, length] = client
 
     def put(self, batch):
         """Take events."""
         for message in batch:
             self._handlers[type(message)](message)
-        self.changed.set()
+        self._changed.set()
+
+    def wait(self, ready, clock, timeout):
+        """Return whether ``ready()`` holds, looking again after each event for *timeout* seconds."""
+        end = clock.now() + timeout
+        alarm = clock.alarm(self._changed.set)
+        try:
+            while not ready() and clock.now() < end:
+                self._changed.clear()
+                alarm.set(end)
+                self._changed.wait()
+        finally:
+            alarm.cancel()
+        return ready()
 
     def name_servers(self):
         """The addresses of all name servers learned, as text, each once; and all search domains."""
@@ -52,12 +67,18 @@ class Configuration:
         self._servers[interface, origin] = tuple(addresses), tuple(search)
 
     def _claimed(self, message):
+        client = self._clients.get((message.interface, len(message.address)))
+        if client is not None:
+            client.claimed(message.address)
         log.info("%s: %s is ours", self._name_of(message.interface), format_address(on_wire(message.address)))
 
     def _conflict(self, message):
         other = f"{message.mac.hex(':')}" if message.mac else "another host"
         address = format_address(on_wire(message.address))
         log.error("%s: %s is used by %s too and was given up", self._name_of(message.interface), address, other)
+        client = self._clients.get((message.interface, len(message.address)))
+        if client is not None:
+            client.conflict(message.address)
 
     def _exhausted(self, message):
         prefix = format_address(on_wire(message.prefix))
@@ -71,6 +92,9 @@ class Configuration:
         if message.managed or message.other:
             what = "addresses" if message.managed else "configuration"
             log.info("%s: a router says that there is DHCPv6 for %s", self._name_of(message.interface), what)
+        client = self._clients.get((message.interface, 16))
+        if client is not None:
+            client.routers_say(message.managed, message.other)
 
     def _learned(self, message):
         self.set_name_servers(message.interface, "ra", message.servers, message.search)

@@ -29,6 +29,7 @@ from pystack.errors import DeviceError, StackError
 from pystack.gateway.gateway import Gateway
 from pystack.gateway.streams import StreamRelay
 from pystack.layers import Interface
+from pystack.options import AUTO, DHCP
 from pystack.runtime import stats
 from pystack.runtime.clock import MonotonicClock
 from pystack.sockets import kernel
@@ -46,8 +47,7 @@ _FIN_WAIT_2 = 1.0  # seconds for a peer to end its own side, when the program ha
 # A connection in these states has nothing more to deliver, or is a peer's to end.
 _DONE = frozenset(("LISTEN", "TIME-WAIT", "CLOSED"))
 _DEFAULT_LINK_MTU = 1500
-# Who else could have the stack's addresses is the host alone, which has chosen others: nothing is to be waited for.
-_CONFIG = StackConfig(ipv6=Ipv6Config(dad_transmits=0))
+_PATIENCE = 15.0  # seconds until routers and DHCP servers have answered; probing for others takes 7 of them
 
 
 class Engine:
@@ -83,6 +83,7 @@ class Engine:
                 self._start_tap_or_user()
             if options.publish and self.gateway is None:
                 self._start_publishing()
+            self._await_configuration()
             self.service = self.stack.service()
             _remove_leftovers(tempfile.gettempdir())
             self._folder = tempfile.mkdtemp(prefix=_FOLDER)
@@ -160,10 +161,11 @@ class Engine:
         last two are tuples in CIDR form, IPv4 first."""
         options = self.options
         if options.addresses:
+            static = [each for each in options.addresses if each not in (DHCP, AUTO)]
             first = {}
-            for each in sorted(options.addresses, key=lambda each: ":" in each):
+            for each in sorted(static, key=lambda each: ":" in each):
                 first.setdefault(ipaddress.ip_interface(each).version, each)
-            yield None, tuple(map(options_module.host_side, first.values())), options.addresses
+            yield None, tuple(map(options_module.host_side, first.values())), tuple(static)
             return
         taken = hostroutes.taken_networks()
         for _ in range(_ATTEMPTS):
@@ -251,10 +253,29 @@ class Engine:
             device = Capture(device, options.pcap)
         routers = {ipaddress.ip_interface(host).version: str(ipaddress.ip_interface(host).ip) for host in hosts}
         routers |= {ipaddress.ip_address(each).version: each for each in options.gateway}
-        return Interface(device=device, addresses=list(addresses), gateway=tuple(routers.values()))
+        return Interface(
+            device=device,
+            addresses=list(addresses),
+            gateway=tuple(routers.values()),
+            dhcp=DHCP in options.addresses,
+        )
+
+    def _await_configuration(self):
+        """Wait for the addresses that others are to give; the program begins without those that do not come."""
+        wanted = {DHCP: 4, AUTO: 6}.keys() & set(self.options.addresses)
+        if not wanted:
+            return
+        versions = {{DHCP: 4, AUTO: 6}[each] for each in wanted}
+        if not self.stack.await_addresses(versions, _PATIENCE):
+            self.notes.append(f"nobody has given an address within {_PATIENCE:.0f} s; it is waited for still")
+        self.nameservers = tuple(self.stack.name_servers()[0])
 
     def _start_stack(self, interfaces):
-        config = apply(_CONFIG, self.options.sysctl)
+        # Who else could have the stack's own addresses is the host alone, which has chosen others: nothing is to be
+        # waited for. Nor is there another router, unless somebody means to find one.
+        auto = AUTO in self.options.addresses
+        config = StackConfig(ipv6=Ipv6Config(dad_transmits=int(auto), accept_ra=auto))
+        config = apply(config, self.options.sysctl)
         stack = Stack(interfaces, config=config, clock=MonotonicClock(), seed=self.options.seed)
         stack.start()
         self.stack = stack

@@ -32,8 +32,9 @@ class Interface:
     """One interface of a stack: a device that is not yet open, and what it is configured with.
 
     ``addresses`` are in CIDR form ("10.77.0.2/24", "fd77::2/64"), the first of each version is the primary one;
-    ``gateway`` is the default router, or a tuple of one for each version. With ``accepts_any`` the stack takes what
-    comes in for itself, whatever the destination.
+    ``gateway`` is the default router, or a tuple of one for each version. With ``dhcp`` an IPv4 address, routers
+    and more come from a DHCP server; IPv6's come from routers unless the `StackConfig` says otherwise. With
+    ``accepts_any`` the stack takes what comes in for itself, whatever the destination.
     """
 
     device: Device
@@ -41,6 +42,7 @@ class Interface:
     gateway: str | tuple | None = None
     name: str = "eth0"
     accepts_any: bool = False
+    dhcp: bool = False
 
 
 @dataclass

@@ -132,7 +132,9 @@ class Start:
 class AddAddress:
     """To inet: give an interface an address while the stack runs; AddressClaimed, or AddressConflict, is an event.
 
-    With ``probe`` it is used when nobody has been found to have it. ``on_link``: its prefix is on the link.
+    With ``probe`` it is used when nobody has been found to have it. ``on_link``: its prefix is on the link. An IPv6
+    address may have lifetimes (RFC 4862 §5.5.4): seconds from now, or `wire.ndp.INFINITE`; one that is there already
+    gets new ones.
     """
 
     interface: int
@@ -140,6 +142,8 @@ class AddAddress:
     prefix_length: int
     probe: bool
     on_link: bool = True
+    preferred: int | None = None
+    valid: int | None = None
 
 
 @dataclass(slots=True)
@@ -148,15 +152,6 @@ class RemoveAddress:
 
     interface: int
     address: bytes
-
-
-@dataclass(slots=True)
-class DeprecateAddress:
-    """To inet: prefer other addresses to this IPv6 one for what is new; or no more so."""
-
-    interface: int
-    address: bytes
-    deprecated: bool
 
 
 @dataclass(slots=True)

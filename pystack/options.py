@@ -10,6 +10,8 @@ from pystack.config import StackConfig
 from pystack.errors import StackError
 from pystack.sysctl import apply
 
+DHCP, AUTO = "dhcp", "auto"  # addresses by DHCPv4, and by IPv6's router advertisements
+
 SCRIPT = "script"
 MODULE = "module"
 CODE = "code"
@@ -42,7 +44,7 @@ class Options:
     arguments: tuple = ()  # the program's own
     link: str | None = None  # "tap", "user", "none"; None: tap if that is permitted, else user
     link_name: str | None = None  # of the TAP
-    addresses: tuple = ()  # "10.77.0.2/24", "fd77::2/64"; empty: chosen by the runner
+    addresses: tuple = ()  # "10.77.0.2/24", "fd77::2/64", DHCP, AUTO; empty: chosen by the runner
     gateway: tuple = ()  # of one for each version of IP; none: `host_side` of the version's first address
     mtu: int | None = None
     mac: bytes | None = None
@@ -182,6 +184,8 @@ def _link(text):
 
 
 def _address(text):
+    if text in (DHCP, AUTO):
+        return text
     if "/" not in text:
         raise ValueError(f"{text!r} lacks its prefix length, such as {_shorter(text)}")
     try:
@@ -299,9 +303,10 @@ _OPTIONS = (
     ),
     _list(
         "address",
-        "CIDR",
+        "CIDR|dhcp|auto",
         _each(_address),
-        "address of the stack; the host's side of a TAP takes the first of the prefix "
+        "address of the stack; the host's side of a TAP takes the first of the prefix. dhcp: from a DHCP server; "
+        "auto: by what IPv6 routers say, and by DHCPv6 if they say so "
         "(default: 10.77.N.2/24 and fdc5:77ab:1b4e:N::2/64, the first N for which the host has no route)",
     ),
     _list("gateway", "ADDRESS", _each(_host), "default router, one for each version of IP (default: the host's side)"),
@@ -413,7 +418,9 @@ def _options(values, program):
 
 def _check(options):
     """Raise StackError for options that contradict each other."""
-    own = [ip_interface(each).ip for each in options.addresses]
+    own = [ip_interface(each).ip for each in options.addresses if each not in (DHCP, AUTO)]
+    if len(own) < len(options.addresses) and options.link in ("user", "none"):
+        raise StackError(f"--address {DHCP} and {AUTO} ask others on a TAP: they cannot be with --link {options.link}")
     if len(set(own)) < len(own):
         raise StackError("--address: an address is given twice, with two prefix lengths")
     routers = [ip_address(each) for each in options.gateway]

@@ -12,11 +12,12 @@ from pystack.device.loopback import Loopback
 from pystack.errors import StackError, StackStopped
 from pystack.inet.multicast import MAX_GROUPS
 from pystack.layers import Interface, compose, make_stages, way_to
+from pystack.leasing import Dhcp6
 from pystack.ping import MAX_SIZE, PingClient, PingReply
 from pystack.runtime import lifetime, stats
 from pystack.runtime.clock import MonotonicClock
 from pystack.runtime.supervisor import Supervisor
-from pystack.scope import on_wire
+from pystack.scope import is_link_local, on_wire
 from pystack.sockets.datagram import UdpSocket
 from pystack.sockets.endpoints import Endpoints
 from pystack.sockets.service import Service
@@ -276,6 +277,23 @@ class Stack:
         self._check_started()
         return self._layers.cores["tcp"].held()
 
+    def await_addresses(self, versions, timeout):
+        """Wait until there is an address of each of these *versions* of IP (4, 6) that reaches beyond the link.
+
+        Returns:
+            False if that takes longer than *timeout* seconds.
+
+        Raises StackStopped.
+        """
+        self._check_running()
+        return self._configuration.wait(lambda: versions <= self._versions(), self._clock, timeout)
+
+    def _versions(self):
+        states = self._layers.cores["inet"].interfaces.values()
+        held = [each for state in states if not state.loopback for each in (*state.addresses, *state.addresses6)]
+        usable = [each.address for each in held if each.usable and not is_link_local(each.address)]
+        return {4 if len(address) == 4 else 6 for address in usable}
+
     def name_servers(self):
         """``(servers, search)``: what routers and DHCP servers say, lists of text."""
         return self._configuration.name_servers()
@@ -331,7 +349,16 @@ class Stack:
         self._stages["inet"].connect("events", self._configuration)
         for part in (*self._stages.values(), *self._drivers.values()):
             part.start()
+        self._start_clients()
         self._control.put([messages.Start()])
+
+    def _start_clients(self):
+        """The DHCP clients. Each interface has one of IPv6, which waits for routers that tell of DHCPv6."""
+        rest = self._clock, self._endpoints, self._control.put, self._configuration
+        for name, index in self._layers.interfaces.items():
+            device = self._layers.devices[name]
+            if device.resolves and self._layers.cores["inet"].interfaces[index].has_ipv6:
+                self._configuration.add_client(index, 16, Dhcp6(device.mac, self._random, index, name, *rest))
 
     def _describe_interfaces(self):
         states = self._layers.cores["inet"].interfaces

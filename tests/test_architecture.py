@@ -37,6 +37,7 @@ LEVELS = {
     "pystack.ping": 5,
     "pystack.configuration": 5,
     "pystack.layers": 5,
+    "pystack.leasing": 5,
     "pystack.stack": 5,
     "monkey": 6,
     "pystack.engine": 7,

@@ -71,6 +71,11 @@ class Ipv6Host(Host):
             self.addresses.add(index, address, prefix_length)
         self.send_reports(now)
 
+    def lend_address(self, message, now):
+        """Give an interface that has neighbours the address of a `messages.AddAddress` for as long as that says."""
+        self.discovery.of(message.interface).lend(message, now)
+        self.send_reports(now)
+
     def remove_address(self, index, address, now):
         """See `InetLayer.remove_address`."""
         own = self.discovery.of(index)

@@ -78,6 +78,11 @@ class Interface6:
         else:
             self._waiting.append((address, probe))
 
+    def lend(self, message, now):
+        """The address of a `messages.AddAddress` has its lifetimes from now on."""
+        self.autoconf.add(message.address, message.prefix_length, message.preferred, message.valid, now)
+        self.act(now)
+
     def remove(self, address, now):
         """Take an address away. False if the interface does not have it."""
         if not self._addresses.remove(self._interface.index, address):

@@ -29,7 +29,6 @@ class InetLayer:
             messages.Start: self._start,
             messages.AddAddress: self._add_address,
             messages.RemoveAddress: self._remove_address,
-            messages.DeprecateAddress: self._deprecate_address,
             messages.SetRoutes: self._set_routes,
             messages.SetMtu: self._set_mtu,
             messages.SendError: self._send_error,
@@ -141,6 +140,9 @@ class InetLayer:
             host.start(now)
 
     def _add_address(self, message, now):
+        if message.valid is not None:
+            self.v6.lend_address(message, now)
+            return
         try:
             self._host(message.address).add_address(
                 message.interface, message.address, message.prefix_length, message.probe, now, message.on_link
@@ -150,9 +152,6 @@ class InetLayer:
 
     def _remove_address(self, message, now):
         self.remove_address(message.interface, message.address, now)
-
-    def _deprecate_address(self, message, now):
-        self.v6.addresses.set_deprecated(message.address, message.deprecated)
 
     def _set_routes(self, message, now):
         for host, length in ((self.v4, 4), (self.v6, 16)):

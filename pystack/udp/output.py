@@ -29,7 +29,7 @@ def route(binding, paths, destination, source=None, interface=0):
         source, interface: for this datagram alone (IP_PKTINFO), or None and 0.
     """
     settings = binding.settings
-    if source is not None and not paths.is_local(source):
+    if source is not None and any(source) and not paths.is_local(source):
         return Way(errors.BAD_ADDRESS)
     source = source or binding.source
     interface = interface or settings.interface
