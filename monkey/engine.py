@@ -114,6 +114,11 @@ class Engine:
         number, size = int.from_bytes(address, "big"), len(address)
         return any(size == length and number & mask == network for length, network, mask in self._kernel)
 
+    def name_servers(self):
+        """``(addresses, search domains)`` that the network has told the stack, lists of text."""
+        servers, _, search = self.call(protocol.NAME_SERVERS).decode().partition("\0")
+        return servers.split(), search.split()
+
     def interfaces(self):
         """``[(index, name)]``."""
         data, found, size = self.call(protocol.INTERFACES), [], protocol.COUNT.size

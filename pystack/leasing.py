@@ -4,13 +4,16 @@ import logging
 
 from pystack import messages, transport
 from pystack.deadlines import NEVER
-from pystack.dhcp import client6
+from pystack.dhcp import client4, client6
+from pystack.routes import Route
 from pystack.wire import ndp
 
 CLIENT_PORT, SERVER_PORT = 68, 67  # RFC 2131 §4.1
 CLIENT_PORT6, SERVER_PORT6 = 546, 547  # RFC 8415 §7.2
 SERVERS6 = bytes((0xFF, 2)) + bytes(11) + b"\x01\x00\x02"  # all relay agents and servers
 METRIC = 100  # of routes by DHCP: below those that were given by hand, above routers' (NetworkManager's choice)
+
+MAX_MTU = 65_535  # of a server that says none: the device's is less
 
 log = logging.getLogger("pystack")
 
@@ -159,6 +162,66 @@ class Dhcp6(_Client):
             left = [_lifetime(seconds - passed) for seconds in (preferred, valid)]
             self._give(address, 128, True, on_link=False, preferred=left[0], valid=left[1])
         self._configuration.set_name_servers(self._interface, "dhcp6", lease.dns, lease.search)
+
+
+class Dhcp4(_Client):
+    """DHCPv4."""
+
+    def __init__(self, mac, random, hostname, *rest):
+        super().__init__(client4.Client4(mac, random, hostname), *rest)
+
+    def start(self):
+        """Ask for an address."""
+        self._bind()
+        self.core.start(self._clock.now())
+        self.act()
+
+    def release(self):
+        """Give the address back."""
+        self.core.release(self._clock.now())
+        self.act()
+
+    def claimed(self, address):
+        """Nobody else has it (RFC 5227)."""
+        if address in self._addresses:
+            self.core.address_clear(self._clock.now())
+            self.act()
+
+    def conflict(self, address):
+        """Somebody else has it."""
+        if self._addresses.pop(address, None) is not None:
+            self.core.address_conflict(self._clock.now())
+            self.act()
+
+    def _bind(self):
+        self._post(transport.SetOption(self.number, "broadcast", True))
+        self._post(transport.Bind(self.number, bytes(4), CLIENT_PORT, interface=self._interface))
+
+    def _send(self, message):
+        payload, destination, source = message
+        self._post(
+            transport.Send(self.number, payload, destination, SERVER_PORT, source=source, interface=self._interface)
+        )
+
+    def _handle(self, event):
+        kind = type(event)
+        if kind is client4.Check:
+            self._give(event.lease.address, event.lease.prefix_length, True)
+        elif kind is client4.Bound:
+            self._apply(event.lease)
+        else:
+            log.info("%s: the DHCP lease has ended: %s", self._name, event.reason)
+            self._control([messages.SetRoutes(self._interface, "dhcp", ())])
+            self._take_back(list(self._addresses))
+
+    def _apply(self, lease):
+        routes = [
+            Route(network, length, self._interface, gateway if any(gateway) else None, metric=METRIC + rank)
+            for rank, (network, length, gateway) in enumerate(lease.routes)
+        ]
+        self._control([messages.SetRoutes(self._interface, "dhcp", tuple(routes))])
+        self._control([messages.SetMtu(self._interface, lease.mtu or MAX_MTU)])
+        self._configuration.set_name_servers(self._interface, "dhcp", lease.dns, lease.search)
 
 
 def _lifetime(seconds):

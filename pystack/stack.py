@@ -12,7 +12,7 @@ from pystack.device.loopback import Loopback
 from pystack.errors import StackError, StackStopped
 from pystack.inet.multicast import MAX_GROUPS
 from pystack.layers import Interface, compose, make_stages, way_to
-from pystack.leasing import Dhcp6
+from pystack.leasing import Dhcp4, Dhcp6
 from pystack.ping import MAX_SIZE, PingClient, PingReply
 from pystack.runtime import lifetime, stats
 from pystack.runtime.clock import MonotonicClock
@@ -237,7 +237,14 @@ class Stack:
             "tcp": tcp_settings.Settings.from_config(self._config.tcp),
             "udp": UdpSettings.from_config(self._config.udp),
         }
-        return Service(self._endpoints, cores["inet"], defaults, cores["udp"].refusal, self._describe_interfaces)
+        return Service(
+            self._endpoints,
+            cores["inet"],
+            defaults,
+            cores["udp"].refusal,
+            self._describe_interfaces,
+            self._configuration.name_servers,
+        )
 
     def join_group(self, group, interface="eth0"):
         """Receive a multicast group (text) by an interface, and report it (IGMP, MLD); counted, see `leave_group`."""
@@ -359,6 +366,12 @@ class Stack:
             device = self._layers.devices[name]
             if device.resolves and self._layers.cores["inet"].interfaces[index].has_ipv6:
                 self._configuration.add_client(index, 16, Dhcp6(device.mac, self._random, index, name, *rest))
+        for interface in self._interfaces:
+            if interface.dhcp:
+                index = self._layers.interfaces[interface.name]
+                client = Dhcp4(interface.device.mac, self._random, None, index, interface.name, *rest)
+                self._configuration.add_client(index, 4, client)
+                client.start()
 
     def _describe_interfaces(self):
         states = self._layers.cores["inet"].interfaces

@@ -32,6 +32,7 @@ INTERFACES = 12  # -> for each: COUNT(index), COUNT(length of the name), the nam
 NEW_CHANNEL = 13  # -> a descriptor: one more control channel for this process
 NEW_LIFE = 14  # -> a descriptor: the first control channel of another process
 LEAVE = 15  # SECONDS, and COUNT for each child that may yet join: this process ends. Answered when all is delivered
+NAME_SERVERS = 17  # -> addresses, a line for each, NUL, and search domains likewise: what the network has told
 SHUTDOWN = 16  # both ways, of a stream; of a pair it would look as if nobody had it any more
 
 STATE = struct.Struct("!Bi")  # state, errno

@@ -41,12 +41,13 @@ class Service:
         defaults: transport's name -> its settings as a new socket has them.
         way_of: ``way_of(socket number, address)``, the cause for which UDP would not send there, or None.
         interfaces: called for a list of ``(index, name, addresses)``.
+        name_servers: called for ``(addresses, search domains)``, lists of text.
 
     Attributes:
         on_change: called when a process or a socket has gone; the engine may be at its end.
     """
 
-    def __init__(self, endpoints, paths, defaults, way_of, interfaces):
+    def __init__(self, endpoints, paths, defaults, way_of, interfaces, name_servers):
         self.endpoints = endpoints
         self.paths = paths
         self.defaults = defaults
@@ -55,6 +56,7 @@ class Service:
         self.on_leave = None  # ``on_leave(seconds, children, reply)``; None: answer at once
         self.poller = Poller(endpoints.flush)
         self._interfaces = interfaces
+        self._name_servers = name_servers
         self._ends = {}  # inode -> End, live or buried
         self._graves = OrderedDict()  # inode -> None, of those that are over
         self._lives = set()
@@ -232,6 +234,8 @@ class Service:
                 reply(0, b"", self.new_life())
             elif operation == protocol.INTERFACES:
                 reply(0, self._pack_interfaces())
+            elif operation == protocol.NAME_SERVERS:
+                reply(0, "\0".join("\n".join(found) for found in self._name_servers()).encode())
             elif operation == protocol.LEAVE:
                 (seconds,) = protocol.SECONDS.unpack_from(body)
                 children = [pid for (pid,) in protocol.COUNT.iter_unpack(body[protocol.SECONDS.size :])]
