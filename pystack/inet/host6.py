@@ -16,6 +16,7 @@ from pystack.scope import is_link_local
 from pystack.wire import icmp6, ipv6, mld
 
 _MLD = frozenset((icmp6.MLD_QUERY, icmp6.MLD_REPORT, icmp6.MLD_DONE, icmp6.MLD_REPORT_V2))
+_OF_BEGINNERS = icmp6.NEIGHBOR_DISCOVERY | _MLD
 
 
 class Ipv6Host(Host):
@@ -114,7 +115,7 @@ class Ipv6Host(Host):
             layer.drops[errors.MARTIAN_SOURCE] += 1
             return
         name = layer.transports.get(packet.protocol)
-        if name is not None:  # the ordinary case
+        if name is not None and packet.source != ipv6.UNSPECIFIED:  # the ordinary case
             layer.outboxes[name].append(packet)
             layer.counts["Ip6InDelivers"] += 1
         else:
@@ -188,6 +189,10 @@ class Ipv6Host(Host):
     def _deliver(self, packet, protocol_at, unicast, fragmented, now):
         layer, protocol = self._layer, packet.protocol
         name = layer.transports.get(protocol)
+        # RFC 4291 §2.5.2: nobody can be answered there. Who has no address yet speaks of addresses and groups alone.
+        if packet.source == ipv6.UNSPECIFIED and not _is_of_a_beginner(packet):
+            layer.drops[errors.MARTIAN_SOURCE] += 1
+            return
         if name is not None:
             layer.outboxes[name].append(packet)
         elif protocol == ipv6.ICMPV6:
@@ -276,3 +281,10 @@ class Ipv6Host(Host):
                 packet.interface = index
                 packet.multicast_loop = False
                 self.transmit(packet, now)
+
+
+def _is_of_a_beginner(packet):
+    """Whether it is a message of those that hosts without an address send."""
+    return (
+        packet.protocol == ipv6.ICMPV6 and packet.at < packet.end and packet.buf[packet.at] in _OF_BEGINNERS
+    )
