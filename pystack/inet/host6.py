@@ -33,7 +33,7 @@ class Ipv6Host(Host):
         super().__init__(
             layer,
             Addresses6(layer.interfaces, config.ipv6.use_tempaddr == 2),
-            PathMtu(config.ipv6.mtu_expires, ipv6.MIN_MTU),
+            PathMtu(config.ipv6.mtu_expires, ipv6.MIN_MTU, floor=ipv6.MIN_MTU),  # RFC 8201 §4, as on Linux
             Reassembly(
                 max_bytes=config.ipv6.ip6frag_high_thresh,
                 max_assemblies=config.reassembly_max_datagrams,
