@@ -22,12 +22,13 @@ class Fault(NamedTuple):
     to_groups: bool = False
 
 
-def walk(packet, protocol_at):
+def walk(packet, protocol_at, fragmented=False):
     """Walk from ``packet.at`` to the upper-layer header, or to a fragment header.
 
     Args:
         packet: an RxPacket; ``protocol`` says what is at ``at``. Both are moved along.
         protocol_at: the offset of the Next Header field that said so, from the IPv6 header on.
+        fragmented: what is at ``at`` was behind a fragment header, even if the IPv6 header is all that is left.
 
     Returns:
         ``(protocol_at, None)``, or ``(protocol_at, Fault)``.
@@ -41,7 +42,7 @@ def walk(packet, protocol_at):
         base = packet.ip_at
         if protocol == ipv6.ROUTING:
             fault = _judge_routing(buf, at, base)
-        elif protocol == ipv6.HOP_BY_HOP and protocol_at != FIRST_PROTOCOL_AT:
+        elif protocol == ipv6.HOP_BY_HOP and (fragmented or protocol_at != FIRST_PROTOCOL_AT):
             fault = Fault(errors.UNKNOWN_PROTOCOL, icmp6.UNKNOWN_NEXT_HEADER, protocol_at)  # §4.3: first or nowhere
         else:
             known = _KNOWN_HOP_BY_HOP if protocol == ipv6.HOP_BY_HOP else ()

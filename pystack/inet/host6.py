@@ -138,7 +138,7 @@ class Ipv6Host(Host):
 
     def _walk(self, packet, protocol_at, unicast, fragmented, now):
         """Deliver a packet whose ``at`` is behind the header with the Next Header at *protocol_at*."""
-        protocol_at, fault = extensions.walk(packet, protocol_at)
+        protocol_at, fault = extensions.walk(packet, protocol_at, fragmented)
         if fault is not None:
             self._refuse_received(packet, fault, now)
         elif packet.protocol == ipv6.FRAGMENT:
