@@ -166,7 +166,7 @@ class Ipv6Host(Host):
         fault = None
         if more and length & 7:
             fault = extensions.Fault(errors.BAD_FRAGMENT, icmp6.ERRONEOUS_FIELD, 4)  # at the payload length
-        elif offset + length > ipv6.MAX_PAYLOAD:
+        elif offset + length + at - packet.ip_at - ipv6.HEADER_LENGTH > ipv6.MAX_PAYLOAD:
             fault = extensions.Fault(errors.BAD_FRAGMENT, icmp6.ERRONEOUS_FIELD, at + 2 - packet.ip_at)
         elif not offset and not extensions.is_complete(packet, behind):
             fault = extensions.Fault(errors.BAD_FRAGMENT, icmp6.INCOMPLETE_CHAIN)
