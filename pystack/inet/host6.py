@@ -260,10 +260,14 @@ class Ipv6Host(Host):
         return ip.fragment(packet, mtu, identification, ttl, self._flow_label(packet))
 
     def _flow_label(self, packet):
-        """RFC 6437 §3: one for each flow, that tells nothing; the same ports at one peer have the same label."""
+        """RFC 6437 §3: one for each flow, that tells nothing; the same ports at one peer have the same label.
+
+        Of ICMP, whose checksum is where ports would be, type and code count.
+        """
         if self._label_secret is None:
             return 0
-        return zlib.crc32(packet.header[:4], zlib.crc32(packet.destination, self._label_secret)) & 0xFFFFF
+        flow = packet.header[: 2 if packet.protocol == ipv6.ICMPV6 else 4]
+        return zlib.crc32(flow, zlib.crc32(packet.destination, self._label_secret)) & 0xFFFFF
 
     def send_reports(self, now):
         """Send what the memberships have to report (RFC 3810 §5)."""
