@@ -152,10 +152,9 @@ class Icmp6:
 
     def _echo(self, packet, code, view, unicast):
         header = bytearray((icmp6.ECHO_REPLY, code, 0, 0))
-        # Linux answers with a traffic class of 0; RFC 4443 does not say. A group's member answers from its own address.
-        reply = TxPacket(
-            packet.source, ipv6.ICMPV6, header, (view[4:],), source=packet.destination if unicast else None
-        )
+        # A group's member answers from its own address. RFC 4443 does not say of what traffic class; this is Linux's.
+        source = packet.destination if unicast else None
+        reply = TxPacket(packet.source, ipv6.ICMPV6, header, (view[4:],), source=source, tos=packet.tos)
         reply.checksum_at = icmp6.CHECKSUM_AT
         self._counts["Icmp6OutEchoReplies"] += 1
         return reply
