@@ -84,6 +84,19 @@ def _judge_options(buf, at, end, base, known):
     return None
 
 
+def alerts_routers(packet, value):
+    """Whether the packet, whose headers have been walked, has a Router Alert of this value (RFC 2711 §2.1)."""
+    buf, at = packet.buf, packet.ip_at
+    if buf[at + FIRST_PROTOCOL_AT] != ipv6.HOP_BY_HOP:
+        return False
+    at += ipv6.HEADER_LENGTH
+    behind = at + 8 * (buf[at + 1] + 1)
+    return any(
+        kind == ipv6.ROUTER_ALERT and end - start == 2 and int.from_bytes(buf[start:end], "big") == value
+        for kind, start, end, _ in ipv6.walk_options(buf, at + 2, behind)
+    )
+
+
 def is_complete(packet, at):
     """Whether the first fragment, whose payload begins at *at*, has all headers up to the upper layer's (RFC 7112).
 

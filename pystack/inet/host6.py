@@ -232,9 +232,10 @@ class Ipv6Host(Host):
     def _deliver_mld(self, packet, now):
         membership = self._memberships.get(packet.interface)
         message = None
-        # RFC 3810 §6.2: with a hop limit of 1, and from a link-local address or none, or it is no neighbour's.
+        # RFC 3810 §6.2: with a hop limit of 1 and Router Alert, and from a link-local address or none, or it is no
+        # neighbour's.
         near = packet.ttl == 1 and (is_link_local(packet.source) or packet.source == ipv6.UNSPECIFIED)
-        if membership is not None and near:
+        if membership is not None and near and extensions.alerts_routers(packet, ipv6.ALERT_MLD):
             message = mld.parse(packet.buf, packet.at, packet.end)
         if type(message) is mld.Query:
             if not membership.query(packet.source, packet.destination, message, now):
