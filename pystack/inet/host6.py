@@ -80,7 +80,7 @@ class Ipv6Host(Host):
         return removed
 
     def solicit_failed(self, message, now):
-        self.discovery.unreachable(message.interface, message.address)
+        self.discovery.unreachable(message.interface, message.address, now)
         super().solicit_failed(message, now)
 
     def set_hop_limit(self, hop_limit):

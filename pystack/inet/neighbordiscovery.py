@@ -178,11 +178,12 @@ class NeighborDiscovery:
         question = ndp.RouterSolicitation(interface.mac if source is not None else None)
         self._send(interface.index, question, ipv6.ALL_ROUTERS, source or ipv6.UNSPECIFIED, now)
 
-    def unreachable(self, index, address):
+    def unreachable(self, index, address, now):
         """A neighbour does not answer; it may be a router."""
         interface = self._interfaces.get(index)
         if interface is not None:
             interface.routers.unreachable(address)
+            interface.act(now)
 
     def _send(self, index, message, destination, source, now):
         packet = TxPacket(destination, ipv6.ICMPV6, ndp.build(message), source=source, ttl=ndp.HOP_LIMIT)
