@@ -163,7 +163,7 @@ class Interface6:
         interface = self._interface
         if change.hop_limit is not None:
             self._discovery.set_hop_limit(change.hop_limit)
-        interface.mtu6 = min(change.mtu or interface.mtu, interface.mtu)
+        interface.mtu6 = min(change.mtu or interface.device_mtu, interface.device_mtu)
         retransmit = change.retransmit or RETRANS_TIME
         self.duplicates.retransmit = self.autoconf.retransmit = retransmit
         times = messages.SetNeighborTimes(change.reachable or REACHABLE_TIME, retransmit)
