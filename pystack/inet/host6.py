@@ -5,7 +5,7 @@ import zlib
 from pystack import errors, messages
 from pystack.inet import extensions, multicast
 from pystack.inet import ipv6 as ip
-from pystack.inet.addresses6 import Addresses6
+from pystack.inet.addresses6 import INTERFACE_LOCAL, Addresses6
 from pystack.inet.host import Host
 from pystack.inet.icmp6 import Icmp6
 from pystack.inet.neighbordiscovery import NeighborDiscovery
@@ -89,6 +89,9 @@ class Ipv6Host(Host):
 
     def _link_mtu(self, interface):
         return interface.mtu6
+
+    def _is_confined(self, group):
+        return group[1] & 15 <= INTERFACE_LOCAL  # RFC 4291 §2.7
 
     def timed(self):
         return *super().timed(), *self.discovery.timed()
