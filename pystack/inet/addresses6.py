@@ -76,7 +76,7 @@ class Addresses6(Addresses):
 
     def _may_redirect_to(self, gateway, destination, interface):
         # RFC 4861 §8.1: a router's link-local address, or the destination itself, which is on the link then.
-        return gateway == destination or is_link_local(gateway)
+        return gateway not in self.local and (gateway == destination or is_link_local(gateway))
 
     def _find_path(self, destination, index):
         if destination in self.local or destination == LOOPBACK:
