@@ -221,6 +221,7 @@ class Ipv6Host(Host):
         kind = packet.buf[packet.at]
         if kind in icmp6.NEIGHBOR_DISCOVERY:
             self.discovery.receive(packet, fragmented, now)
+            self.send_reports(now)  # of the groups of addresses that have come or gone
         elif kind in _MLD:
             self._deliver_mld(packet, now)
         else:
