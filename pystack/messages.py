@@ -65,12 +65,24 @@ class NeighborHeard:
 
 @dataclass(slots=True)
 class NeighborAdvertised:
-    """inet to link: an advertisement has come (RFC 4861 §7.2.5); ``mac`` is None if it does not tell."""
+    """inet to link: an advertisement has come (RFC 4861 §7.2.5); ``mac`` is None if it does not tell.
+
+    With ``resigns`` a default router says that it is none any more; if it is to be believed, RouterResigned answers.
+    """
 
     address: bytes
     mac: bytes | None
     solicited: bool
     override: bool
+    resigns: bool = False
+
+
+@dataclass(slots=True)
+class RouterResigned:
+    """link to inet: that default router is none any more."""
+
+    interface: int
+    address: bytes
 
 
 @dataclass(slots=True)

@@ -76,7 +76,7 @@ class Addresses6(Addresses):
 
     def _may_redirect_to(self, gateway, destination, interface):
         # RFC 4861 §8.1: a router's link-local address, or the destination itself, which is on the link then.
-        return gateway == destination or is_link_local(gateway)
+        return gateway not in self.local and (gateway == destination or is_link_local(gateway))
 
     def _find_path(self, destination, index):
         if destination in self.local or destination == LOOPBACK:
@@ -110,11 +110,13 @@ class Addresses6(Addresses):
 
     def select_source(self, destination, interface):
         """RFC 6724 §5: the best address to send from to *destination* by *interface*; None if there is none."""
-        near = is_link_local(destination) or (destination[0] == 0xFF and destination[1] & 15 <= LINK_LOCAL)
-        candidates = []
-        for state in self._interfaces.values():
-            if state is interface or not (near or state.loopback):
-                candidates += [(held, state is interface) for held in state.addresses6 if held.usable]
+        near = is_link_local(destination) or destination[0] == 0xFF  # §4: only the interface's own addresses
+        candidates = [(held, True) for held in interface.addresses6 if held.usable]
+        for state in () if near else self._interfaces.values():
+            if state is not interface and not state.loopback:
+                # A link-local address means nothing on another link.
+                others = (held for held in state.addresses6 if held.usable and not is_link_local(held.address))
+                candidates += [(held, False) for held in others]
         if not candidates:
             return None
         wanted, label = _scope(destination), _label(destination)

@@ -22,12 +22,13 @@ class Fault(NamedTuple):
     to_groups: bool = False
 
 
-def walk(packet, protocol_at):
+def walk(packet, protocol_at, fragmented=False):
     """Walk from ``packet.at`` to the upper-layer header, or to a fragment header.
 
     Args:
         packet: an RxPacket; ``protocol`` says what is at ``at``. Both are moved along.
         protocol_at: the offset of the Next Header field that said so, from the IPv6 header on.
+        fragmented: what is at ``at`` was behind a fragment header, even if the IPv6 header is all that is left.
 
     Returns:
         ``(protocol_at, None)``, or ``(protocol_at, Fault)``.
@@ -41,7 +42,7 @@ def walk(packet, protocol_at):
         base = packet.ip_at
         if protocol == ipv6.ROUTING:
             fault = _judge_routing(buf, at, base)
-        elif protocol == ipv6.HOP_BY_HOP and protocol_at != FIRST_PROTOCOL_AT:
+        elif protocol == ipv6.HOP_BY_HOP and (fragmented or protocol_at != FIRST_PROTOCOL_AT):
             fault = Fault(errors.UNKNOWN_PROTOCOL, icmp6.UNKNOWN_NEXT_HEADER, protocol_at)  # §4.3: first or nowhere
         else:
             known = _KNOWN_HOP_BY_HOP if protocol == ipv6.HOP_BY_HOP else ()
@@ -81,6 +82,19 @@ def _judge_options(buf, at, end, base, known):
             return Fault(errors.BAD_OPTION)
         return Fault(errors.BAD_OPTION, icmp6.UNKNOWN_OPTION, option_at - base, action == _ANSWER)
     return None
+
+
+def alerts_routers(packet, value):
+    """Whether the packet, whose headers have been walked, has a Router Alert of this value (RFC 2711 §2.1)."""
+    buf, at = packet.buf, packet.ip_at
+    if buf[at + FIRST_PROTOCOL_AT] != ipv6.HOP_BY_HOP:
+        return False
+    at += ipv6.HEADER_LENGTH
+    behind = at + 8 * (buf[at + 1] + 1)
+    return any(
+        kind == ipv6.ROUTER_ALERT and end - start == 2 and int.from_bytes(buf[start:end], "big") == value
+        for kind, start, end, _ in ipv6.walk_options(buf, at + 2, behind)
+    )
 
 
 def is_complete(packet, at):

@@ -54,6 +54,10 @@ class Host:
         """Bytes of IP packet."""
         return interface.mtu
 
+    def _is_confined(self, group):
+        """Whether what is sent to *group* must not leave this host."""
+        return False
+
     # -- timers -------------------------------------------------------------------------------------------------------
 
     def expire(self, now):
@@ -134,7 +138,7 @@ class Host:
             return
         if path.kind in (BROADCAST, MULTICAST) and not interface.loopback:
             self._loop_back(packet, path.kind, length, ttl)
-            if path.kind == MULTICAST and packet.ttl == 0:
+            if path.kind == MULTICAST and (packet.ttl == 0 or self._is_confined(packet.destination)):
                 return
         if packet.checksum_at is not None:
             finish_checksum(packet, length, header_length, interface.checksum_offload and length <= mtu)

@@ -5,7 +5,7 @@ import zlib
 from pystack import errors, messages
 from pystack.inet import extensions, multicast
 from pystack.inet import ipv6 as ip
-from pystack.inet.addresses6 import Addresses6
+from pystack.inet.addresses6 import INTERFACE_LOCAL, Addresses6
 from pystack.inet.host import Host
 from pystack.inet.icmp6 import Icmp6
 from pystack.inet.neighbordiscovery import NeighborDiscovery
@@ -16,6 +16,7 @@ from pystack.scope import is_link_local
 from pystack.wire import icmp6, ipv6, mld
 
 _MLD = frozenset((icmp6.MLD_QUERY, icmp6.MLD_REPORT, icmp6.MLD_DONE, icmp6.MLD_REPORT_V2))
+_OF_BEGINNERS = icmp6.NEIGHBOR_DISCOVERY | _MLD
 
 
 class Ipv6Host(Host):
@@ -32,7 +33,7 @@ class Ipv6Host(Host):
         super().__init__(
             layer,
             Addresses6(layer.interfaces, config.ipv6.use_tempaddr == 2),
-            PathMtu(config.ipv6.mtu_expires, ipv6.MIN_MTU),
+            PathMtu(config.ipv6.mtu_expires, ipv6.MIN_MTU, floor=ipv6.MIN_MTU),  # RFC 8201 §4, as on Linux
             Reassembly(
                 max_bytes=config.ipv6.ip6frag_high_thresh,
                 max_assemblies=config.reassembly_max_datagrams,
@@ -84,7 +85,7 @@ class Ipv6Host(Host):
         return removed
 
     def solicit_failed(self, message, now):
-        self.discovery.unreachable(message.interface, message.address)
+        self.discovery.unreachable(message.interface, message.address, now)
         super().solicit_failed(message, now)
 
     def set_hop_limit(self, hop_limit):
@@ -93,6 +94,9 @@ class Ipv6Host(Host):
 
     def _link_mtu(self, interface):
         return interface.mtu6
+
+    def _is_confined(self, group):
+        return group[1] & 15 <= INTERFACE_LOCAL  # RFC 4291 §2.7
 
     def timed(self):
         return *super().timed(), *self.discovery.timed()
@@ -119,7 +123,7 @@ class Ipv6Host(Host):
             layer.drops[errors.MARTIAN_SOURCE] += 1
             return
         name = layer.transports.get(packet.protocol)
-        if name is not None:  # the ordinary case
+        if name is not None and packet.source != ipv6.UNSPECIFIED:  # the ordinary case
             layer.outboxes[name].append(packet)
             layer.counts["Ip6InDelivers"] += 1
         else:
@@ -142,7 +146,7 @@ class Ipv6Host(Host):
 
     def _walk(self, packet, protocol_at, unicast, fragmented, now):
         """Deliver a packet whose ``at`` is behind the header with the Next Header at *protocol_at*."""
-        protocol_at, fault = extensions.walk(packet, protocol_at)
+        protocol_at, fault = extensions.walk(packet, protocol_at, fragmented)
         if fault is not None:
             self._refuse_received(packet, fault, now)
         elif packet.protocol == ipv6.FRAGMENT:
@@ -170,7 +174,7 @@ class Ipv6Host(Host):
         fault = None
         if more and length & 7:
             fault = extensions.Fault(errors.BAD_FRAGMENT, icmp6.ERRONEOUS_FIELD, 4)  # at the payload length
-        elif offset + length > ipv6.MAX_PAYLOAD:
+        elif offset + length + at - packet.ip_at - ipv6.HEADER_LENGTH > ipv6.MAX_PAYLOAD:
             fault = extensions.Fault(errors.BAD_FRAGMENT, icmp6.ERRONEOUS_FIELD, at + 2 - packet.ip_at)
         elif not offset and not extensions.is_complete(packet, behind):
             fault = extensions.Fault(errors.BAD_FRAGMENT, icmp6.INCOMPLETE_CHAIN)
@@ -193,6 +197,10 @@ class Ipv6Host(Host):
     def _deliver(self, packet, protocol_at, unicast, fragmented, now):
         layer, protocol = self._layer, packet.protocol
         name = layer.transports.get(protocol)
+        # RFC 4291 §2.5.2: nobody can be answered there. Who has no address yet speaks of addresses and groups alone.
+        if packet.source == ipv6.UNSPECIFIED and not _is_of_a_beginner(packet):
+            layer.drops[errors.MARTIAN_SOURCE] += 1
+            return
         if name is not None:
             layer.outboxes[name].append(packet)
         elif protocol == ipv6.ICMPV6:
@@ -218,6 +226,7 @@ class Ipv6Host(Host):
         kind = packet.buf[packet.at]
         if kind in icmp6.NEIGHBOR_DISCOVERY:
             self.discovery.receive(packet, fragmented, now)
+            self.send_reports(now)  # of the groups of addresses that have come or gone
         elif kind in _MLD:
             self._deliver_mld(packet, now)
         else:
@@ -232,9 +241,10 @@ class Ipv6Host(Host):
     def _deliver_mld(self, packet, now):
         membership = self._memberships.get(packet.interface)
         message = None
-        # RFC 3810 §6.2: with a hop limit of 1, and from a link-local address or none, or it is no neighbour's.
+        # RFC 3810 §6.2: with a hop limit of 1 and Router Alert, and from a link-local address or none, or it is no
+        # neighbour's.
         near = packet.ttl == 1 and (is_link_local(packet.source) or packet.source == ipv6.UNSPECIFIED)
-        if membership is not None and near:
+        if membership is not None and near and extensions.alerts_routers(packet, ipv6.ALERT_MLD):
             message = mld.parse(packet.buf, packet.at, packet.end)
         if type(message) is mld.Query:
             if not membership.query(packet.source, packet.destination, message, now):
@@ -260,10 +270,14 @@ class Ipv6Host(Host):
         return ip.fragment(packet, mtu, identification, ttl, self._flow_label(packet))
 
     def _flow_label(self, packet):
-        """RFC 6437 §3: one for each flow, that tells nothing; the same ports at one peer have the same label."""
+        """RFC 6437 §3: one for each flow, that tells nothing; the same ports at one peer have the same label.
+
+        Of ICMP, whose checksum is where ports would be, type and code count.
+        """
         if self._label_secret is None:
             return 0
-        return zlib.crc32(packet.header[:4], zlib.crc32(packet.destination, self._label_secret)) & 0xFFFFF
+        flow = packet.header[: 2 if packet.protocol == ipv6.ICMPV6 else 4]
+        return zlib.crc32(flow, zlib.crc32(packet.destination, self._label_secret)) & 0xFFFFF
 
     def send_reports(self, now):
         """Send what the memberships have to report (RFC 3810 §5)."""
@@ -281,3 +295,10 @@ class Ipv6Host(Host):
                 packet.interface = index
                 packet.multicast_loop = False
                 self.transmit(packet, now)
+
+
+def _is_of_a_beginner(packet):
+    """Whether it is a message of those that hosts without an address send."""
+    return (
+        packet.protocol == ipv6.ICMPV6 and packet.at < packet.end and packet.buf[packet.at] in _OF_BEGINNERS
+    )

@@ -1,6 +1,7 @@
 """ICMP for IPv6 (RFC 4443): answers echo requests, makes and reads errors, remembers our own echoes."""
 
 from pystack import errors
+from pystack.inet.extensions import FIRST_PROTOCOL_AT
 from pystack.inet.ratelimit import ErrorLimit
 from pystack.messages import (
     HOST_UNREACHABLE,
@@ -142,16 +143,18 @@ class Icmp6:
             return False
         if (packet.destination[0] == 0xFF or packet.cast != HOST) and not to_groups:
             return False
-        if packet.protocol != ipv6.ICMPV6:
+        # Of the packet as it came: its fault may be in a header before the ICMP message, or it be a fragment.
+        found = _find_upper(packet.buf, packet.ip_at, packet.end)
+        if found is None or found[0] != ipv6.ICMPV6 or found[1] is None:
             return True
-        return packet.at < packet.end and packet.buf[packet.at] >= icmp6.INFORMATIONAL
+        at = found[1]
+        return at < packet.end and packet.buf[at] >= icmp6.INFORMATIONAL and packet.buf[at] != icmp6.REDIRECT
 
     def _echo(self, packet, code, view, unicast):
         header = bytearray((icmp6.ECHO_REPLY, code, 0, 0))
-        # Linux answers with a traffic class of 0; RFC 4443 does not say. A group's member answers from its own address.
-        reply = TxPacket(
-            packet.source, ipv6.ICMPV6, header, (view[4:],), source=packet.destination if unicast else None
-        )
+        # A group's member answers from its own address. RFC 4443 does not say of what traffic class; this is Linux's.
+        source = packet.destination if unicast else None
+        reply = TxPacket(packet.source, ipv6.ICMPV6, header, (view[4:],), source=source, tos=packet.tos)
         reply.checksum_at = icmp6.CHECKSUM_AT
         self._counts["Icmp6OutEchoReplies"] += 1
         return reply
@@ -200,17 +203,28 @@ def _read_quote(quote):
     """
     if len(quote) < ipv6.HEADER_LENGTH or quote[0] >> 4 != 6:
         return None
-    protocol, at = quote[6], ipv6.HEADER_LENGTH
+    found = _find_upper(quote, 0, len(quote))
+    if found is None or found[1] is None:
+        return found
+    return found if found[1] + 8 <= len(quote) else None
+
+
+def _find_upper(buf, at, end):
+    """``(protocol, offset)`` of what is behind the extension headers of the packet in ``buf[at:end]``.
+
+    The offset is None in a fragment that is not the first. None if a header is not there in full.
+    """
+    protocol, at = buf[at + FIRST_PROTOCOL_AT], at + ipv6.HEADER_LENGTH
     while protocol in ipv6.EXTENSIONS:
-        if at + 8 > len(quote):
+        if at + 8 > end:
             return None
         if protocol == ipv6.FRAGMENT:
-            if int.from_bytes(quote[at + 2 : at + 4], "big") & ipv6.OFFSET_MASK:
-                return quote[at], None
-            protocol, at = quote[at], at + ipv6.FRAGMENT_LENGTH
+            if int.from_bytes(buf[at + 2 : at + 4], "big") & ipv6.OFFSET_MASK:
+                return buf[at], None
+            protocol, at = buf[at], at + ipv6.FRAGMENT_LENGTH
         else:
-            protocol, at = quote[at], at + 8 * (quote[at + 1] + 1)
-    return (protocol, at) if at + 8 <= len(quote) else None
+            protocol, at = buf[at], at + 8 * (buf[at + 1] + 1)
+    return protocol, at
 
 
 def _answerer(destination):

@@ -1,6 +1,6 @@
 """How one interface comes to its IPv6 addresses, routers and parameters: who decides what is in the parts."""
 
-from pystack import messages
+from pystack import errors, messages
 from pystack.inet.autoconf import Add, Autoconf, Deprecate, GaveUp, Remove
 from pystack.inet.duplicates import RETRANS_TIME, Duplicates
 from pystack.inet.routers import DefaultRouters, Flags, NameServers, OnLink, Parameters, Routers, RouteVia
@@ -35,6 +35,7 @@ class Interface6:
         self._layer = layer
         self._interface = interface
         self._waiting = []  # (address, probe) that were given before the start
+        self._groups = {}  # address -> solicited-node group that is joined for it
         self._started = False
         self._appliers = {
             Add: self._add_automatic,
@@ -91,7 +92,7 @@ class Interface6:
         if self._started:
             self.duplicates.release(address)
             self.autoconf.forget(address)
-            self._interface.membership6.leave(ipv6.solicited_node(address), now)
+            self._leave(address, now)
             self.act(now)  # its temporary addresses go with it
         return True
 
@@ -119,8 +120,18 @@ class Interface6:
                 self._appliers[type(change)](change, now)
 
     def _claim(self, address, probe, now):
-        self._interface.membership6.join(ipv6.solicited_node(address), now)
+        try:
+            self._interface.membership6.join(ipv6.solicited_node(address), now)
+        except OSError:  # programs have joined as many groups as there may be; a router cannot know
+            self._layer.drops[errors.MEMBERSHIP_REFUSED] += 1
+        else:
+            self._groups[address] = ipv6.solicited_node(address)
         self.duplicates.add(address, now, probe)
+
+    def _leave(self, address, now):
+        group = self._groups.pop(address, None)
+        if group is not None:
+            self._interface.membership6.leave(group, now)
 
     def _won(self, address, now):
         index = self._interface.index
@@ -132,7 +143,7 @@ class Interface6:
 
     def _lost(self, address, mac, now):
         self._addresses.remove(self._interface.index, address)
-        self._interface.membership6.leave(ipv6.solicited_node(address), now)
+        self._leave(address, now)
         self._layer.outboxes["events"].append(messages.AddressConflict(self._interface.index, address, mac))
         self.autoconf.duplicate(address, now)
 
@@ -168,7 +179,7 @@ class Interface6:
         interface = self._interface
         if change.hop_limit is not None:
             self._discovery.set_hop_limit(change.hop_limit)
-        interface.mtu6 = min(change.mtu or interface.mtu, interface.mtu)
+        interface.mtu6 = min(change.mtu or interface.device_mtu, interface.device_mtu)
         retransmit = change.retransmit or RETRANS_TIME
         self.duplicates.retransmit = self.autoconf.retransmit = retransmit
         times = messages.SetNeighborTimes(change.reachable or REACHABLE_TIME, retransmit)

@@ -36,6 +36,7 @@ class InetLayer:
             messages.PmtuChanged: self._learn_pmtu,
             messages.Solicit: self.v6.discovery.solicit,
             messages.SolicitFailed: self._solicit_failed,
+            messages.RouterResigned: self._router_resigned,
             messages.AddressClaimed: self._address_claimed,
             messages.AddressConflict: self._address_conflict,
             messages.JoinGroup: self._join,
@@ -176,6 +177,9 @@ class InetLayer:
 
     def _solicit_failed(self, message, now):
         self._host(message.address).solicit_failed(message, now)
+
+    def _router_resigned(self, message, now):
+        self.v6.discovery.resigned(message.interface, message.address, now)
 
     def _address_claimed(self, message, now):
         self.v4.addresses.set_usable(message.interface, message.address)

@@ -117,9 +117,10 @@ class NeighborDiscovery:
         if message.solicited:
             own.routers.reachable(target)
             own.act(now)
+        resigns = not message.router and own.routers.is_default(target)
         self._tell_link(
             interface,
-            messages.NeighborAdvertised(target, message.link_address, message.solicited, message.override),
+            messages.NeighborAdvertised(target, message.link_address, message.solicited, message.override, resigns),
         )
         return True
 
@@ -178,11 +179,19 @@ class NeighborDiscovery:
         question = ndp.RouterSolicitation(interface.mac if source is not None else None)
         self._send(interface.index, question, ipv6.ALL_ROUTERS, source or ipv6.UNSPECIFIED, now)
 
-    def unreachable(self, index, address):
+    def unreachable(self, index, address, now):
         """A neighbour does not answer; it may be a router."""
         interface = self._interfaces.get(index)
         if interface is not None:
             interface.routers.unreachable(address)
+            interface.act(now)
+
+    def resigned(self, index, address, now):
+        """A default router is none any more: its destinations go by others (RFC 4861 §7.2.5)."""
+        interface = self._interfaces[index]
+        interface.routers.resigned(address)
+        interface.act(now)
+        self._host.addresses.forget_redirects_to(address)
 
     def _send(self, index, message, destination, source, now):
         packet = TxPacket(destination, ipv6.ICMPV6, ndp.build(message), source=source, ttl=ndp.HOP_LIMIT)

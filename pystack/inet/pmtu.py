@@ -4,6 +4,7 @@ from pystack.deadlines import NEVER, Deadlines
 
 LIMIT = 4096  # destinations remembered; beyond it the oldest is forgotten
 PLATEAUS = (65535, 32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, 296, 68)  # RFC 1191 §7.1
+IPV4_LEAST = 68  # bytes (RFC 791)
 
 
 class _Learned:
@@ -17,11 +18,15 @@ class _Learned:
 
 
 class PathMtu:
-    """Destination -> MTU in bytes. *expires*, in seconds, and *least*, in bytes, as in `StackConfig`."""
+    """Destination -> MTU in bytes. *expires*, in seconds, and *least*, in bytes, as in `StackConfig`.
 
-    def __init__(self, expires, least):
+    No link has less than *floor*: a smaller claim is no truth.
+    """
+
+    def __init__(self, expires, least, floor=IPV4_LEAST):
         self._expires = expires
         self._least = least
+        self._floor = floor
         self._learned = {}
         self._deadlines = Deadlines()
 
@@ -42,9 +47,9 @@ class PathMtu:
         complained. A packet may have been on its way when a smaller MTU became known. A router older than RFC 1191
         claims 0 and gets the next plateau below the packet (§5).
         """
-        if claimed == 0:
+        if claimed == 0 and self._floor == IPV4_LEAST:
             claimed = next(plateau for plateau in PLATEAUS if plateau < max(quoted_length, 69))
-        if claimed < 68 or claimed >= min(quoted_length, link_mtu):
+        if claimed < self._floor or claimed >= min(quoted_length, link_mtu):
             return None
         return min(claimed, self.of(destination, link_mtu))
 

@@ -177,6 +177,17 @@ class Routers:
             self._deadlines.cancel(self._solicit)
         self._report()
 
+    def is_default(self, router):
+        """Whether it is a default router."""
+        return router in self._default
+
+    def resigned(self, router):
+        """It says that it is a host now (RFC 4861 §7.2.5). Its routes of RFC 4191 stay, as on Linux."""
+        entry = self._default.get(router)
+        if entry is not None:
+            self._remove(entry)
+            self._report()
+
     def reachable(self, router):
         """It answers neighbour discovery."""
         self._set_reachable(router, True)

@@ -222,9 +222,11 @@ class LinkLayer:
         self._neighbors.heard(message.address, message.mac, now, create=True, override=True)
 
     def _neighbor_advertised(self, message, now):
-        self._neighbors.advertised(
+        believed = self._neighbors.advertised(
             message.address, message.mac, now, solicited=message.solicited, override=message.override
         )
+        if believed and message.resigns:
+            self.outboxes["control"].append(messages.RouterResigned(self._index, message.address))
 
     def _set_neighbor_times(self, message, now):
         self._neighbors.set_times(16, message.reachable, message.retransmit)

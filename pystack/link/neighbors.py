@@ -163,20 +163,25 @@ class NeighborTable:
         self._move(entry, CONFIRMED if solicited else CHANGED, now)
 
     def advertised(self, address, mac, now, *, solicited, override):
-        """An IPv6 neighbour's advertisement (RFC 4861 §7.2.5); *mac* is None if it tells none."""
+        """An IPv6 neighbour's advertisement (RFC 4861 §7.2.5); *mac* is None if it tells none.
+
+        Returns:
+            Whether it is to be believed.
+        """
         entry = self._entries.get(address)
         if entry is None or (entry.mac is None and mac is None):
-            return
+            return False
         if entry.mac is not None and mac is not None and mac != entry.mac and not override:
             if entry.state == REACHABLE:
                 self._move(entry, CHANGED, now)
-            return
+            return False
         if mac is None or mac == entry.mac:
             if solicited:
                 self._move(entry, CONFIRMED, now)
-            return
+            return True
         self._set_mac(entry, mac, now)
         self._move(entry, CONFIRMED if solicited else CHANGED, now)
+        return True
 
     def set_times(self, length, reachable, retransmit):
         """For addresses of that length: base of the time in REACHABLE, and between solicitations; seconds."""
