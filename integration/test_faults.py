@@ -6,10 +6,10 @@ import signal
 import gevent
 import pytest
 
-from integration.support.programs import Runner
+from integration.support.programs import FLAVOURS, Runner
 
 PORT = 8095
-LINKS = ("tap", "user")
+LINKS = [flavour for flavour in FLAVOURS if not flavour.startswith("kernel")]
 
 
 @pytest.fixture(params=LINKS)
@@ -25,7 +25,7 @@ def links(runner):
 @pytest.mark.parametrize("what", ["pour", "listen"])
 def test_the_engine_is_killed(runner, what):
     """The program gets an error, and hangs nowhere; nothing of the link is left."""
-    runner.start_here("faulty.py", "echo" if what == "listen" else "sink", "0.0.0.0", PORT).until("ready")
+    runner.start_here("faulty.py", "echo" if what == "listen" else "sink", runner.any, PORT).until("ready")
     program = runner.start("faulty.py", what, runner.host, PORT)
     program.until("pouring" if what == "pour" else "listening")
     (engine,) = runner.engines()
@@ -41,7 +41,7 @@ def test_the_engine_is_killed(runner, what):
 @pytest.mark.parametrize("what", ["sleep", "pour"])
 def test_the_program_is_killed(runner, what, number):
     """Its peer sees the connection end, or reset; then the engine ends, with the TAP."""
-    peer = runner.start_here("faulty.py", "sink", "0.0.0.0", PORT)
+    peer = runner.start_here("faulty.py", "sink", runner.any, PORT)
     peer.until("ready")
     program = runner.start("faulty.py", what, runner.host, PORT)
     program.until("connected" if what == "sleep" else "pouring")
@@ -64,15 +64,15 @@ def test_a_signal_at_any_moment_of_the_start_leaves_nothing(runner, number):
 
 
 def test_five_thousand_sockets_at_once(runner):
-    count = 5_000 if runner.flavour == "tap" else 1_000  # the gateway relays at most 2,048 connections
-    runner.start_here("faulty.py", "echo", "0.0.0.0", PORT).until("ready")
+    count = 5_000 if runner.link == "tap" else 1_000  # the gateway relays at most 2,048 connections
+    runner.start_here("faulty.py", "echo", runner.any, PORT).until("ready")
     facts = runner.run("faulty.py", "crowd", runner.host, PORT, count, timeout=120).facts()
     assert facts == {"open": str(count), "right": str(count)}
 
 
 def test_a_server_without_descriptors_loses_no_connection(runner):
     """accept(2) says EMFILE; who waits meanwhile is accepted when one has been closed."""
-    server = runner.start("faulty.py", "starve", "0.0.0.0", PORT, ports=[PORT])
+    server = runner.start("faulty.py", "starve", runner.any, PORT, ports=[PORT])
     server.until("ready")
     facts = runner.run_here("faulty.py", "crowd", runner.guest, PORT, 150, timeout=60).facts()
     assert facts == {"open": "150", "right": "150"}

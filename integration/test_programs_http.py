@@ -6,7 +6,7 @@ import pytest
 
 from integration.programs.content import content, sha256
 from integration.support.namespaces import has
-from integration.support.programs import FLAVOURS, Runner
+from integration.support.programs import FLAVOURS, Runner, authority
 
 PORT, ELSEWHERE = 8080, 8081  # what is served there, and here
 
@@ -20,8 +20,8 @@ def runner(request, namespace):
 @pytest.fixture
 def origin(runner):
     """The URL of an HTTP server of the kernel's side."""
-    runner.start_here("http_origin.py", "0.0.0.0", ELSEWHERE).until("ready")
-    return f"http://{runner.host}:{ELSEWHERE}"
+    runner.start_here("http_origin.py", runner.any, ELSEWHERE).until("ready")
+    return f"http://{authority(runner.host, ELSEWHERE)}"
 
 
 def test_requests_sends_a_thousand_gets_over_one_connection(runner, origin):
@@ -62,21 +62,21 @@ def test_requests_notices_an_answer_cut_short(runner, origin):
 
 
 def test_requests_to_a_port_that_refuses(runner):
-    facts = runner.run("requests_client.py", "failing", f"http://{runner.host}:{ELSEWHERE}/").facts()
+    facts = runner.run("requests_client.py", "failing", f"http://{authority(runner.host, ELSEWHERE)}/").facts()
     assert facts["error"].startswith("ConnectionError") and "ConnectionRefusedError(111)" in facts["error"]
 
 
 def test_requests_to_a_host_that_is_not_there(runner):
-    if runner.flavour == "user":
+    if runner.link == "user":
         pytest.skip("with --link user there is no neighbour to be missing: every address but the gateway's is remote")
-    facts = runner.run("requests_client.py", "failing", f"http://10.77.0.99:{ELSEWHERE}/").facts()
+    facts = runner.run("requests_client.py", "failing", f"http://{authority(runner.nobody, ELSEWHERE)}/").facts()
     assert facts["error"].startswith("ConnectionError") and "OSError(113)" in facts["error"]
 
 
 def test_requests_over_tls(runner):
     ca, chain = runner.certificates()
-    runner.start_here("http_origin.py", "0.0.0.0", ELSEWHERE, chain).until("ready")
-    facts = runner.run("requests_client.py", "tls", f"https://{runner.host}:{ELSEWHERE}", ca).facts()
+    runner.start_here("http_origin.py", runner.any, ELSEWHERE, chain).until("ready")
+    facts = runner.run("requests_client.py", "tls", f"https://{authority(runner.host, ELSEWHERE)}", ca).facts()
     whole = sha256(content(5_000_000))
     assert (facts["sha256"], facts["sent"]) == (whole, whole)
     assert facts["distrusted"].startswith("SSLError") and "SSLCertVerificationError" in facts["distrusted"]
@@ -88,9 +88,9 @@ def test_http_server_with_64_curls_at_once(runner):
     served.mkdir()
     (served / "file").write_bytes(content(300_000))
     (served / "file").chmod(0o644)
-    arguments = ["-m", "http.server", str(PORT), "--directory", str(served)]
+    arguments = ["-m", "http.server", str(PORT), "--bind", runner.any, "--directory", str(served)]
     runner.start(*arguments, ports=[PORT]).until("Serving HTTP")
-    url = f"http://{runner.guest}:{PORT}"
+    url = f"http://{authority(runner.guest, PORT)}"
     paths = [runner.folder / f"got{number}" for number in range(64)]
     curls = [runner.start_command_here("curl", "-sS", "--fail", "-o", path, f"{url}/file") for path in paths]
     for curl in curls:
@@ -104,9 +104,9 @@ def test_http_server_with_64_curls_at_once(runner):
 @pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
 def test_threading_http_server(runner, secure):
     ca, chain = runner.certificates()
-    server = runner.start("http_origin.py", "0.0.0.0", PORT, *([chain] if secure else []), ports=[PORT])
+    server = runner.start("http_origin.py", runner.any, PORT, *([chain] if secure else []), ports=[PORT])
     server.until("ready")
-    url = f"{'https' if secure else 'http'}://{runner.guest}:{PORT}"
+    url = f"{'https' if secure else 'http'}://{authority(runner.guest, PORT)}"
     if secure:
         facts = runner.run_here("requests_client.py", "tls", url, ca).facts()
         assert facts["sha256"] == facts["sent"] == sha256(content(5_000_000))

@@ -8,7 +8,7 @@ import pytest
 
 from integration.programs.content import content, sha256
 from integration.support.namespaces import has
-from integration.support.programs import FLAVOURS, Runner
+from integration.support.programs import FLAVOURS, Runner, authority
 
 PORT, PASSIVE = 8025, (8100, 8120)
 POSTGRES = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), reverse=True)), None)
@@ -23,7 +23,7 @@ def runner(request, namespace):
 @pytest.mark.parametrize("side", ["client", "server"])
 def test_smtplib_and_aiosmtpd(runner, side):
     ca, chain = runner.certificates()
-    serving = ["smtp_server.py", "0.0.0.0", PORT, chain]
+    serving = ["smtp_server.py", runner.any, PORT, chain]
     if side == "server":
         server = runner.start(*serving, ports=[PORT])
         server.until("ready")
@@ -39,11 +39,11 @@ def test_smtplib_and_aiosmtpd(runner, side):
 
 @pytest.mark.parametrize("how", ["passive", "active"])
 def test_ftplib(runner, how):
-    if how == "active" and runner.flavour == "user":
+    if how == "active" and runner.link == "user":
         pytest.skip("with --link user nobody outside can connect to a port that the program has just made up")
     folder = runner.folder / "ftp"
     folder.mkdir()
-    runner.start_here("ftp_server.py", "0.0.0.0", PORT, folder, *PASSIVE).until("ready")
+    runner.start_here("ftp_server.py", runner.any, PORT, folder, *PASSIVE).until("ready")
     facts = runner.run("ftp_client.py", runner.host, PORT, how).facts()
     whole = content(10_000_000)
     assert facts == {
@@ -59,11 +59,11 @@ def test_ftplib(runner, how):
 @pytest.mark.parametrize("side", ["client", "server"])
 def test_xmlrpc(runner, side):
     if side == "server":
-        runner.start("xmlrpc_server.py", "0.0.0.0", PORT, ports=[PORT]).until("ready")
-        facts = runner.run_here("xmlrpc_client.py", f"http://{runner.guest}:{PORT}/").facts()
+        runner.start("xmlrpc_server.py", runner.any, PORT, ports=[PORT]).until("ready")
+        facts = runner.run_here("xmlrpc_client.py", f"http://{authority(runner.guest, PORT)}/").facts()
     else:
-        runner.start_here("xmlrpc_server.py", "0.0.0.0", PORT).until("ready")
-        facts = runner.run("xmlrpc_client.py", f"http://{runner.host}:{PORT}/").facts()
+        runner.start_here("xmlrpc_server.py", runner.any, PORT).until("ready")
+        facts = runner.run("xmlrpc_client.py", f"http://{authority(runner.host, PORT)}/").facts()
     assert "'sha256'" in facts.pop("methods")
     many = str(sum(base**2 for base in range(100)))
     assert facts == {"pow": str(2**29), "many": many, "sha256": sha256(content(3_000_000)), "fault": "True"}
@@ -71,7 +71,7 @@ def test_xmlrpc(runner, side):
 
 @pytest.mark.skipif(not has("redis-server"), reason="needs redis-server (Debian: redis-server)")
 def test_redis(runner):
-    options = ["--port", PORT, "--bind", "0.0.0.0", "--protected-mode", "no", "--save", "", "--dir", runner.folder]
+    options = ["--port", PORT, "--bind", runner.any, "--protected-mode", "no", "--save", "", "--dir", runner.folder]
     runner.start_command_here("redis-server", *options).until("Ready to accept connections")
     assert runner.run("redis_client.py", runner.host, PORT).facts() == {
         "ping": "True",
@@ -99,9 +99,9 @@ def test_postgresql(runner):
     initdb = [POSTGRES, "-D", data, "-U", "postgres", "--auth=trust", "--no-sync", "-E", "UTF8"]
     assert runner.run_command_here(*become, *initdb).status == 0
     with (data / "pg_hba.conf").open("a") as rules:
-        rules.write("host all all 0.0.0.0/0 trust\n")
+        rules.write(f"host all all {runner.any}/0 trust\n")
     settings = {
-        "listen_addresses": "0.0.0.0",
+        "listen_addresses": runner.any,
         "port": PORT,
         "unix_socket_directories": "",
         "fsync": "off",

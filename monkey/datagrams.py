@@ -2,6 +2,7 @@
 
 import _socket
 import errno
+import select
 import struct
 from _socket import AF_INET6
 from operator import index
@@ -11,6 +12,7 @@ from monkey.client import kernel_socket as _kernel
 from monkey.client import refusal
 from pystack.sockets import protocol
 
+_poll = select.poll  # gevent puts another in its place
 _HEADER = protocol.DATAGRAM
 _SIZE = _HEADER.size
 _MOST_ROUTES = 64  # destinations that are remembered to be reachable
@@ -106,6 +108,9 @@ class Datagrams:
 
         It stays there, for by now another thread may have taken it, and what would be taken here were a datagram.
         """
+        # Where there is a timeout, `_socket` waits for something to be there, whatever the flags say.
+        if sock.gettimeout() and not _is_readable(sock):
+            return 0
         try:
             message = _kernel.recv(sock, _SIZE, _socket.MSG_PEEK | _socket.MSG_DONTWAIT)
         except OSError:
@@ -222,6 +227,12 @@ def _with(header, ancillary):
         else:
             raise refusal(errno.EINVAL)
     return _HEADER.pack(version, ttl, tos, has, port, 0, interface, address, ours)
+
+
+def _is_readable(sock):
+    poll = _poll()
+    poll.register(sock.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _check_room(size):

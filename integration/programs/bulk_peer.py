@@ -12,10 +12,11 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 from content import content, sha256
+from versions import family
 
 
 def serve(address, port, _):
-    with socket.create_server((address, port), backlog=64) as listener:
+    with socket.create_server((address, port), family=family(address), backlog=64) as listener:
         print("ready", flush=True)
         while True:
             connection, _ = listener.accept()

@@ -13,6 +13,8 @@ import sys
 import threading
 import time
 
+from versions import family
+
 
 def pour(address, port):
     with socket.create_connection((address, port)) as connection:
@@ -55,7 +57,10 @@ def echo(address, port):
     """The other side of `crowd`."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    with socket.create_server((address, port), backlog=1024) as server, selectors.DefaultSelector() as selector:
+    with (
+        socket.create_server((address, port), family=family(address), backlog=1024) as server,
+        selectors.DefaultSelector() as selector,
+    ):
         server.setblocking(False)
         selector.register(server, selectors.EVENT_READ)
         print("ready", flush=True)
@@ -73,7 +78,7 @@ def echo(address, port):
 
 def sink(address, port):
     """The other side of `pour` and `sleep`: takes what comes, and says how it ended."""
-    with socket.create_server((address, port)) as server:
+    with socket.create_server((address, port), family=family(address)) as server:
         print("ready", flush=True)
         connection, _ = server.accept()
         with connection:
@@ -98,7 +103,7 @@ def starve(address, port):
     def start(connection):
         threading.Thread(target=serve, args=(connection,), daemon=True).start()
 
-    with socket.create_server((address, port), backlog=256) as server:
+    with socket.create_server((address, port), family=family(address), backlog=256) as server:
         print("ready", flush=True)
         while True:
             try:

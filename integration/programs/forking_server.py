@@ -4,6 +4,8 @@ import os
 import socketserver
 import sys
 
+from versions import family
+
 
 class Echo(socketserver.BaseRequestHandler):
     def handle(self):
@@ -21,6 +23,7 @@ class Server(socketserver.ForkingTCPServer):
 
 if __name__ == "__main__":
     address, port = sys.argv[1:]
+    Server.address_family = family(address)
     with Server((address, int(port)), Echo) as server:
         print("ready", flush=True)
         server.serve_forever()

@@ -7,6 +7,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from content import content
+from versions import family
 
 STOPPING = threading.Event()
 
@@ -86,6 +87,7 @@ class Server(ThreadingHTTPServer):
 
 def main():
     address, port, *chain = sys.argv[1:]
+    Server.address_family = family(address)
     server = Server((address, int(port)), Handler)
     if chain:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

@@ -7,6 +7,8 @@ import socket
 import subprocess
 import sys
 
+from versions import family
+
 
 def serve(descriptor, count):
     with socket.socket(fileno=descriptor) as listener:
@@ -19,7 +21,7 @@ def serve(descriptor, count):
 
 
 def main(address, port, count):
-    with socket.create_server((address, port), backlog=16) as listener:
+    with socket.create_server((address, port), family=family(address), backlog=16) as listener:
         number = listener.fileno()
         argv = [sys.executable, __file__, "--child", str(number), str(count)]
         child = subprocess.Popen(argv, pass_fds=[number])

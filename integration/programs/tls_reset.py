@@ -1,4 +1,4 @@
-"""tls_reset.py CHAIN CA: a TLS connection of which the server resets TCP; what the client's next read says."""
+"""tls_reset.py ADDRESS CHAIN CA: a TLS connection of which the server resets TCP; what the client's next read says."""
 
 import socket
 import ssl
@@ -6,8 +6,10 @@ import struct
 import sys
 import threading
 
-chain, ca = sys.argv[1:]
-listener = socket.create_server(("127.0.0.1", 0))
+from versions import family
+
+address, chain, ca = sys.argv[1:]
+listener = socket.create_server((address, 0), family=family(address))
 
 
 def serve():
@@ -24,7 +26,7 @@ def serve():
 server = threading.Thread(target=serve)
 server.start()
 context = ssl.create_default_context(cafile=ca)
-with context.wrap_socket(socket.create_connection(listener.getsockname()), server_hostname="localhost") as client:
+with context.wrap_socket(socket.create_connection(listener.getsockname()[:2]), server_hostname="localhost") as client:
     print(f"first={client.recv(100)!r}")
     client.sendall(b"x")
     server.join()

@@ -1,14 +1,15 @@
 """Real programs under the runner, and under the plain kernel as the oracle, with the test's kernel on the other side.
 
 A test has two sides. *Here* is the test's namespace: 10.77.0.1, the kernel, plain Python. *There* is the program, at
-10.77.0.2, by one of these flavours:
+10.77.0.2, by one of these links:
 
 - ``kernel``: plain Python in a second namespace behind a veth pair. It says what the tests themselves are worth.
 - ``tap``: ``python -m pystack.run --link tap`` in the test's namespace; the kernel has the TAP's other end.
 - ``user``: ``python -m pystack.run --link user`` in the test's namespace, without any capability. There 10.77.0.1 is
   the host's 127.0.0.1, and what the program serves is published on 127.0.0.1.
 
-``PYSTACK_FLAVOURS=kernel,tap,user`` in the environment says which ones run.
+A flavour is a link and the versions of IP: ``tap`` is by IPv4, ``tap6`` by IPv6 (fd77::1 and fd77::2, the host ::1),
+``tap46`` has both. ``PYSTACK_FLAVOURS=kernel,tap,user,tap6`` in the environment says which ones run.
 """
 
 import os
@@ -28,13 +29,35 @@ from gevent import subprocess
 from integration.support.install import PATH
 from integration.support.namespaces import Namespace, veth
 
-FLAVOURS = tuple(os.environ.get("PYSTACK_FLAVOURS", "kernel,tap,user").split(","))
-HOST, GUEST, LENGTH = "10.77.0.1", "10.77.0.2", 24
+FLAVOURS = tuple(os.environ.get("PYSTACK_FLAVOURS", "kernel,tap,user,tap6").split(","))
 PROGRAMS = Path(__file__).resolve().parents[1] / "programs"
 ROOT = PROGRAMS.parents[1]
 NOBODY = 65534
 # As root of a user namespace there is nobody else to become, but what is not in the bounding set does not survive exec.
 UNPRIVILEGED = ["setpriv", "--inh-caps=-all", "--bounding-set=-all", "--no-new-privs"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The addresses of one version of IP, on a link of *length*; ``nobody`` is on it and has no host."""
+
+    host: str
+    guest: str
+    nobody: str
+    length: int
+    any: str
+    loopback: str
+
+
+PLANS = {
+    4: Plan("10.77.0.1", "10.77.0.2", "10.77.0.99", 24, "0.0.0.0", "127.0.0.1"),
+    6: Plan("fd77::1", "fd77::2", "fd77::99", 64, "::", "::1"),
+}
+
+
+def authority(address, port):
+    """Both as a URL has them (RFC 3986 §3.2)."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 @dataclass(frozen=True)
@@ -117,29 +140,41 @@ class Runner:
     """Starts programs there (`start`, `run`) and here (`start_here`, `run_here`), and ends them all at the end.
 
     Args:
-        flavour: one of ``kernel``, ``tap``, ``user``.
+        flavour: ``kernel``, ``tap`` or ``user``, with ``6`` or ``46`` behind it.
         namespace: the test's own, without interfaces yet.
 
     Attributes:
+        link: the flavour without the versions.
+        versions: of IP.
+        version: the last of them; what follows is by that one.
         host: the address at which a program there reaches what listens here on every address.
         guest: the address at which a program here reaches what listens there.
         local: the program's own address, to which it can bind.
+        nobody: an address on the link that no host has.
+        any, loopback: ``0.0.0.0`` or ``::``, ``127.0.0.1`` or ``::1``.
         folder: a folder that programs of every flavour can read. Their working directory.
     """
 
     def __init__(self, flavour, namespace):
-        self.flavour = flavour
-        self.host, self.local = HOST, GUEST
-        self.guest = "127.0.0.1" if flavour == "user" else GUEST
+        self.link = flavour.rstrip("46")
+        self.versions = tuple(map(int, flavour.removeprefix(self.link) or "4"))
+        self.version = self.versions[-1]
+        plan = PLANS[self.version]
+        self.host, self.local, self.nobody = plan.host, plan.guest, plan.nobody
+        self.any, self.loopback = plan.any, plan.loopback
+        self.guest = plan.loopback if self.link == "user" else plan.guest
         self._here = self._there = namespace
         self._processes = []
         self.folder = Path(tempfile.mkdtemp(prefix="pystack-programs-"))
         self.folder.chmod(0o755)
-        if flavour == "kernel":
+        without_duplicate_address_detection(self._here)
+        if self.link == "kernel":
             self._there = Namespace()
-            veth(self._here, "ps0", self._there, "ps1")
-            self._here.ip(f"addr add {HOST}/{LENGTH} dev ps0")
-            self._there.ip(f"addr add {GUEST}/{LENGTH} dev ps1")
+            without_duplicate_address_detection(self._there)
+            veth(self._here, "ps0", self._there, "eth0")
+            for plan in map(PLANS.get, self.versions):
+                self._here.ip(f"addr add {plan.host}/{plan.length} dev ps0")
+                self._there.ip(f"addr add {plan.guest}/{plan.length} dev eth0")
 
     def __enter__(self):
         return self
@@ -215,7 +250,8 @@ class Runner:
         ca, chain = self.folder / "ca.pem", self.folder / "chain.pem"
         if not chain.exists():
             authority = trustme.CA()
-            issued = authority.issue_cert(HOST, GUEST, "127.0.0.1", "localhost")
+            names = [name for plan in PLANS.values() for name in (plan.host, plan.guest, plan.loopback)]
+            issued = authority.issue_cert(*names, "localhost")
             authority.cert_pem.write_to_path(ca)
             issued.private_key_and_cert_chain_pem.write_to_path(chain)
             chain.chmod(0o644)
@@ -229,12 +265,14 @@ class Runner:
         return path
 
     def _prefix(self, ports, options):
-        if self.flavour == "kernel":
+        if self.link == "kernel":
             return [sys.executable]
-        runner = [sys.executable, "-m", "pystack.run", "--link", self.flavour, "--address", f"{GUEST}/{LENGTH}"]
-        if self.flavour == "tap":
+        runner = [sys.executable, "-m", "pystack.run", "--link", self.link]
+        for plan in map(PLANS.get, self.versions):
+            runner += ["--address", f"{plan.guest}/{plan.length}"]
+        if self.link == "tap":
             return [*runner, *options]
-        published = [word for port in ports for word in ("--publish", f"{port}:{port}")]
+        published = [word for port in ports for word in ("--publish", f"{authority(self.guest, port)}:{port}")]
         return [*_unprivileged(), *runner, *published, *options]
 
     def _start(self, namespace, argv):
@@ -242,6 +280,11 @@ class Runner:
         process = Process(namespace, argv, self.folder, len(self._processes), _environment())
         self._processes.append(process)
         return process
+
+
+def without_duplicate_address_detection(namespace):
+    """For the interfaces that are made in it from now on: a test need not wait for their addresses."""
+    namespace.sysctl("net.ipv6.conf.default.accept_dad", 0)
 
 
 def _script(arguments):

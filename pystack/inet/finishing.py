@@ -41,7 +41,8 @@ def finish_checksum(packet, length, header_length, offload):
     total = checksum.pseudo_header(source, destination, packet.protocol, length - ip_length)
     header = packet.header
     if offload:
-        header[at : at + 2] = total.to_bytes(2, "big")
+        # 0 and 0xffff are the same sum, but a UDP checksum of 0 says that there is none, which Linux's IPv6 drops.
+        header[at : at + 2] = (total or 0xFFFF).to_bytes(2, "big")
         start = ethernet.HEADER_LENGTH + ip_length
         if packet.gso_size:
             packet.vnet = vnet.build(

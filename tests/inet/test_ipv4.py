@@ -12,7 +12,7 @@ from pystack.inet import ipv4 as ip_core
 from pystack.inet.finishing import finish_checksum
 from pystack.layers import Interface
 from pystack.packet import TxPacket
-from pystack.wire import checksum, icmp, ipv4
+from pystack.wire import checksum, icmp, ipv4, ipv6
 from tests.support.frames import A, B, echo, ethernet, ip
 from tests.support.netsim import Host, Network, two_hosts
 from tests.support.peer import Peer, parsed
@@ -179,6 +179,16 @@ def test_a_transport_checksum_is_completed_or_left_to_the_device():
         else:
             assert checksum.valid(bytes(packet.header) + b"hello", pseudo)
             assert packet.vnet is None
+
+
+def test_a_pseudo_header_that_sums_to_nothing_is_no_missing_checksum():
+    """RFC 768, RFC 8200 §8.1: a UDP checksum of 0 would say that there is none."""
+    source, destination = (bytes((0xFD, 0x77, *bytes(13), last)) for last in (2, 1))
+    packet = TxPacket(destination, ipv4.UDP, bytearray(8), (bytes(1268),), source=source)
+    packet.checksum_at = 6
+    assert checksum.pseudo_header(source, destination, ipv4.UDP, 1276) == 0
+    finish_checksum(packet, 1316, ipv6.HEADER_LENGTH, offload=True)
+    assert packet.header[6:8] == b"\xff\xff"
 
 
 def test_a_dead_neighbour_is_reported_for_each_waiting_packet():
