@@ -154,46 +154,50 @@ class Engine:
             self._start_user()
 
     def _networks(self):
-        """``(host's side, addresses of the stack)`` in CIDR form, one after the other until one can be had."""
+        """``(number, host's side, addresses of the stack)``, one after the other until one can be had.
+
+        Both are tuples of CIDR texts; the host has one address for each version of IP, IPv4 first.
+        """
         options = self.options
         if options.addresses:
-            yield None, options_module.host_side(options.addresses[0]), options.addresses
+            first = {":" in each: each for each in reversed(options.addresses)}
+            yield None, tuple(options_module.host_side(first[six]) for six in sorted(first)), options.addresses
             return
         taken = hostroutes.taken_networks()
         for _ in range(_ATTEMPTS):
             number = options_module.default_network(taken)
             taken.add(ipaddress.ip_network(f"10.77.{number}.0/24"))
-            yield number, f"10.77.{number}.1/24", (f"10.77.{number}.2/24",)
+            yield number, (f"10.77.{number}.1/24",), (f"10.77.{number}.2/24",)
 
     def _start_tap(self):
         options = self.options
         failure = None
-        for number, host, addresses in self._networks():
+        for number, hosts, addresses in self._networks():
             name = options.link_name or ("pystack%d" if number is None else f"pystack{number}")
             tap = Tap(
                 name,
                 mac=options.mac,
                 mtu=options.mtu or _DEFAULT_LINK_MTU,
-                host_addresses=[host],
+                host_addresses=list(hosts),
                 offload=options.offload,
             )
             try:
-                self._start_stack([self._interface(tap, addresses, host)])
+                self._start_stack([self._interface(tap, addresses, hosts)])
             except DeviceError as error:
                 failure = error
                 if number is None or options.link_name or not _is_taken(error):
                     raise
                 continue
-            log.info("TAP %s: the stack has %s, the host %s", tap.name, ", ".join(addresses), host)
+            log.info("TAP %s: the stack has %s, the host %s", tap.name, ", ".join(addresses), ", ".join(hosts))
             if options.nat:
-                self._start_nat(tap.name, str(ipaddress.ip_interface(host).network))
+                self._start_nat(tap.name, [str(ipaddress.ip_interface(host).network) for host in hosts])
             return
         raise failure
 
-    def _start_nat(self, name, network):
+    def _start_nat(self, name, networks):
         from pystack.device.masquerade import Masquerade
 
-        self._masquerade = Masquerade(name, network)
+        self._masquerade = Masquerade(name, networks)
         self._masquerade.open()
 
     def _start_publishing(self):
@@ -213,32 +217,31 @@ class Engine:
 
     def _start_user(self):
         options = self.options
-        _, host, addresses = next(self._networks())
+        _, hosts, addresses = next(self._networks())
         macs = None if options.mac is None else (options.mac, bytes([options.mac[0] | 2]) + os.urandom(5))
         ours, theirs = memory.pair(options.mtu or _DEFAULT_LINK_MTU, macs, options.offload)
-        host_ip = ipaddress.ip_interface(host).ip
         gateway = Gateway(
             theirs,
-            host,
-            str(ipaddress.ip_interface(addresses[0]).ip),
+            hosts,
+            addresses,
             seed=options.seed,
             publish=[(each.host, each.host_port, each.port, each.protocol) for each in options.publish],
         )
         # The device that the stack wraps is opened first: a pair passes frames on as soon as both sides are.
-        self._start_stack([self._interface(ours, addresses, host)])
+        self._start_stack([self._interface(ours, addresses, hosts)])
         self.gateway = gateway
         gateway.start()
-        log.info("gateway: the stack has %s, the host is %s", ", ".join(addresses), host)
-        self.nameservers = (str(host_ip),)
+        log.info("gateway: the stack has %s, the host is %s", ", ".join(addresses), ", ".join(hosts))
+        self.nameservers = (str(ipaddress.ip_interface(hosts[0]).ip),)
 
-    def _interface(self, device, addresses, host):
+    def _interface(self, device, addresses, hosts):
         options = self.options
         if options.impair:
             rules = impairments.parse(options.impair)
             device = Impaired(device, transmit=rules, receive=rules, seed=options.seed or 0)
         if options.pcap:
             device = Capture(device, options.pcap)
-        gateway = options.gateway or str(ipaddress.ip_interface(host).ip)
+        gateway = options.gateway or tuple(str(ipaddress.ip_interface(host).ip) for host in hosts)
         return Interface(device=device, addresses=list(addresses), gateway=gateway)
 
     def _start_stack(self, interfaces):
