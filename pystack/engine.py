@@ -199,14 +199,14 @@ class Engine:
                 continue
             log.info("TAP %s: the stack has %s, the host %s", tap.name, ", ".join(addresses), ", ".join(hosts))
             if options.nat:
-                self._start_nat(tap.name, str(ipaddress.ip_interface(hosts[0]).network))
+                self._start_nat(tap.name, [str(ipaddress.ip_interface(host).network) for host in hosts])
             return
         raise failure
 
-    def _start_nat(self, name, network):
+    def _start_nat(self, name, networks):
         from pystack.device.masquerade import Masquerade
 
-        self._masquerade = Masquerade(name, network)
+        self._masquerade = Masquerade(name, networks[0])
         self._masquerade.open()
 
     def _start_publishing(self):
@@ -226,14 +226,12 @@ class Engine:
     def _start_user(self):
         options = self.options
         _, hosts, addresses = next(self._networks())
-        host = hosts[0]
         macs = None if options.mac is None else (options.mac, bytes([options.mac[0] | 2]) + os.urandom(5))
         ours, theirs = memory.pair(options.mtu or _DEFAULT_LINK_MTU, macs, options.offload)
-        host_ip = ipaddress.ip_interface(host).ip
         gateway = Gateway(
             theirs,
-            host,
-            str(ipaddress.ip_interface(addresses[0]).ip),
+            hosts,
+            addresses,
             seed=options.seed,
             publish=[(each.host, each.host_port, each.port, each.protocol) for each in options.publish],
         )
@@ -241,8 +239,8 @@ class Engine:
         self._start_stack([self._interface(ours, addresses, hosts)])
         self.gateway = gateway
         gateway.start()
-        log.info("gateway: the stack has %s, the host is %s", ", ".join(addresses), host)
-        self.nameservers = (str(host_ip),)
+        log.info("gateway: the stack has %s, the host is %s", ", ".join(addresses), ", ".join(hosts))
+        self.nameservers = (str(ipaddress.ip_interface(hosts[0]).ip),)
 
     def _interface(self, device, addresses, hosts):
         options = self.options

@@ -4,10 +4,13 @@ import errno
 import ipaddress
 
 from pystack import messages
+from pystack.scope import on_wire
+from pystack.text import format_address
 
 UNREACHABLE_BY_ERRNO = {  # what the kernel says of a destination -> what ICMP says of it to the program
     errno.ENETUNREACH: messages.NET_UNREACHABLE,
     errno.EADDRNOTAVAIL: messages.NET_UNREACHABLE,
+    errno.EAFNOSUPPORT: messages.NET_UNREACHABLE,  # a kernel without IPv6
     errno.EINVAL: messages.NET_UNREACHABLE,
     errno.EHOSTUNREACH: messages.HOST_UNREACHABLE,
     errno.EHOSTDOWN: messages.HOST_UNREACHABLE,
@@ -17,6 +20,7 @@ UNREACHABLE_BY_ERRNO = {  # what the kernel says of a destination -> what ICMP s
 RESOLV_CONF = "/etc/resolv.conf"
 DNS_PORT = 53
 LOCALHOST = "127.0.0.1"
+LOCALHOSTS = {4: LOCALHOST, 16: "::1"}  # by length of address
 PATIENCE = 2.0  # seconds that a name server may take before the next question goes to the next
 
 
@@ -35,30 +39,31 @@ def system_nameservers(path=RESOLV_CONF):
 
 
 class Destinations:
-    """The host's address stands for the kernel's 127.0.0.1, and its port 53 for the name servers.
+    """The host's addresses stand for the kernel's 127.0.0.1 and ::1, and their port 53 for the name servers.
 
     Args:
-        host: the host's address in the program's network, 4 bytes.
+        hosts: the host's addresses in the program's network, of 4 or 16 bytes.
         nameservers: their addresses as text; the system's if there are none.
     """
 
-    def __init__(self, host, nameservers=()):
-        self._host = host
+    def __init__(self, hosts, nameservers=()):
+        self._hosts = frozenset(hosts)
         self._nameservers = tuple(nameservers) or system_nameservers()
         self._at = 0  # the name server that is asked now
         self._asked_at = None  # when it was, if it has not answered since
 
     def of(self, address, port):
         """``(address as text, port)`` for the kernel."""
-        if address != self._host:
-            return ".".join(map(str, address)), port
+        if address not in self._hosts:
+            # Without its scope the kernel refuses a link-local one: the links of the program's are not the kernel's.
+            return format_address(on_wire(address)), port
         if port == DNS_PORT:
             return self._nameservers[self._at], port
-        return LOCALHOST, port
+        return LOCALHOSTS[len(address)], port
 
     def is_dns(self, address, port):
         """Whether a name server is meant, so that `asked`, `answered` and `failed` are to be told."""
-        return port == DNS_PORT and address == self._host
+        return port == DNS_PORT and address in self._hosts
 
     def asked(self, now):
         """A name server is about to be asked: the next one, if this one is silent."""

@@ -4,7 +4,7 @@ from pystack import errors
 from pystack.gateway import kernel
 from pystack.gateway.datagrams import DatagramRelay
 from pystack.packet import TxPacket
-from pystack.wire import checksum, icmp, ipv4
+from pystack.wire import checksum, icmp, icmp6, ipv4, ipv6
 
 
 class EchoRelay(DatagramRelay):
@@ -23,7 +23,8 @@ class EchoRelay(DatagramRelay):
             self.drops[errors.TRUNCATED_ICMP] += 1
             return None
         data = memoryview(buf)[at:end]
-        if not checksum.valid(data):
+        covered = packet.pseudo_sum(end - at) if packet.protocol == ipv6.ICMPV6 else 0
+        if not packet.checksum_trusted and not checksum.valid(data, covered):
             self.drops[errors.BAD_CHECKSUM] += 1
             return None
         identifier = buf[at + 4 : at + 6]
@@ -35,11 +36,17 @@ class EchoRelay(DatagramRelay):
 
     def _build(self, flow, data):
         """The kernel has put its own identifier in the place of the program's, which gets its own back."""
-        if len(data) < icmp.HEADER_LENGTH or data[0] != icmp.ECHO_REPLY:
+        (program, identifier), other = flow.program, flow.other[0]
+        six = len(program) == 16
+        if len(data) < icmp.HEADER_LENGTH or data[0] != (icmp6.ECHO_REPLY if six else icmp.ECHO_REPLY):
             self.drops[errors.UNKNOWN_ICMP] += 1
             return None
-        message = icmp.build(icmp.ECHO_REPLY, 0, flow.program[1] + data[6:8], data[8:])
-        return TxPacket(flow.program[0], ipv4.ICMP, message, source=flow.other[0])
+        rest = identifier + data[6:8]
+        if not six:
+            return TxPacket(program, ipv4.ICMP, icmp.build(icmp.ECHO_REPLY, 0, rest, data[8:]), source=other)
+        packet = TxPacket(program, ipv6.ICMPV6, icmp6.build(icmp6.ECHO_REPLY, 0, rest, data[8:]), source=other)
+        packet.checksum_at = icmp6.CHECKSUM_AT
+        return packet
 
     def _failed(self, flow, error):
         """In silence if it is for want of a right, which tells nothing of the destination."""

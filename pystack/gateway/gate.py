@@ -131,8 +131,7 @@ class Gate:
             self.drops[errors.BAD_OFFSET] += 1
             return
         if not packet.checksum_trusted:
-            pseudo = checksum.pseudo_header(packet.source, packet.destination, packet.protocol, end - at)
-            if not checksum.valid(memoryview(buf)[at:end], pseudo):
+            if not checksum.valid(memoryview(buf)[at:end], packet.pseudo_sum(end - at)):
                 self.drops[errors.BAD_CHECKSUM] += 1
                 return
         source_port, port, seq, ack, flags, window, urgent, payload_at = fields

@@ -3,7 +3,7 @@
 import ipaddress
 from random import Random
 
-from pystack.config import StackConfig, TcpConfig
+from pystack.config import Ipv6Config, StackConfig, TcpConfig
 from pystack.errors import StackError, StackStopped
 from pystack.gateway import kernel
 from pystack.gateway.destinations import Destinations
@@ -21,10 +21,16 @@ from pystack.tcp import settings as tcp_settings
 
 BACKLOG = 4096
 # No SYN cookies: who comes has been decided on. No limit to errors: the one program there is may have an answer to
-# each of its attempts.
+# each of its attempts. Nobody else is on the link who could have its addresses, or be its router.
 CONFIG = StackConfig(
-    icmp_ratelimit=0.0, icmp_msgs_burst=1000, tcp=TcpConfig(tcp_syncookies=0, tcp_max_syn_backlog=4 * BACKLOG)
+    icmp_ratelimit=0.0,
+    icmp_msgs_burst=1000,
+    tcp=TcpConfig(tcp_syncookies=0, tcp_max_syn_backlog=4 * BACKLOG),
+    ipv6=Ipv6Config(icmp_ratelimit=0.0, dad_transmits=0, accept_ra=False),
 )
+
+
+ADDRESSES = ("10.77.0.1/24", "fdc5:77ab:1b4e::1/64")
 
 
 class Gateway:
@@ -35,37 +41,32 @@ class Gateway:
 
     Args:
         device: its end of the pair, not yet open.
-        address: the host's in the program's network, in CIDR form; it stands for the kernel's 127.0.0.1.
-        guest: the program's, for published ports; the next after the host's if it is None.
+        addresses: the host's in the program's network, in CIDR form, one for each version of IP. They stand for the
+            kernel's 127.0.0.1 and ::1.
+        guests: the program's, for published ports, the first of each version; without any of a version it is the next
+            after the host's.
         clock: `MonotonicClock` by default. What waits for the kernel waits in real time.
         seed: makes the random choices of its TCP repeatable.
         publish: ``(host address, host port, port, "tcp" or "udp")``, each a port of the kernel's that leads to one of
-            the program's.
-        nameservers: whom to ask for port 53 of the host, as text; the host's own if there are none.
+            the program's, by the same version of IP if the program has it.
+        nameservers: whom to ask for port 53 of *addresses*, as text; the host's own if there are none.
 
     Attributes:
         published: the kernel's ports, in the order of *publish*: 0 has become a free one.
     """
 
-    def __init__(
-        self, device, address="10.77.0.1/24", guest=None, *, clock=None, seed=None, publish=(), nameservers=()
-    ):
-        try:
-            host = ipaddress.IPv4Interface(address)
-            self._guest = ipaddress.IPv4Address(guest).packed if guest else (host.ip + 1).packed
-        except ValueError as error:
-            raise StackError(f"Gateway: {error}") from error
+    def __init__(self, device, addresses=ADDRESSES, guests=(), *, clock=None, seed=None, publish=(), nameservers=()):
+        self._hosts, self._guests = _read_addresses(addresses, guests)  # both by length of address
         for each in publish:
             if len(each) != 4 or each[3] not in ("tcp", "udp"):
                 raise StackError(
                     f"Gateway: publish takes (host address, host port, port, 'tcp' or 'udp'), not {each!r}"
                 )
-        self._host = host.ip.packed
-        self._interface = Interface(device=device, addresses=[address], accepts_any=True)
+        self._interface = Interface(device=device, addresses=tuple(addresses), accepts_any=True)
         self._publish = tuple(publish)
         self._clock = clock
         self._random = Random(seed)
-        self._destinations = Destinations(self._host, nameservers)
+        self._destinations = Destinations(self._hosts.values(), nameservers)
         self._supervisor = Supervisor(self._fail)
         self._layers = None
         self._stages = {}
@@ -147,7 +148,7 @@ class Gateway:
         layers = compose([self._interface], CONFIG, self._random)
         cores = layers.cores
         cores["gate"] = Gate(cores["tcp"].is_open)
-        cores["udp"] = UdpRelay(self._destinations, self._host, self._guest)
+        cores["udp"] = UdpRelay(self._destinations)
         cores["echoes"] = EchoRelay(self._destinations)
         cores["inet"].relay_echoes("echoes")
         layers.wires.remove(("inet", "tcp", "tcp", "receive"))
@@ -187,18 +188,23 @@ class Gateway:
 
     def _open_published(self, each):
         address, port, to_port, protocol = each
+        length = 16 if ":" in address else 4
+        guest = self._guests.get(length) or next(iter(self._guests.values()))
+        to = guest, to_port
         try:
-            relay = self._streams if protocol == "tcp" else self._layers.cores["udp"]
-            return relay.publish(address, port, to_port)
+            if protocol == "tcp":
+                return self._streams.publish(address, port, to)
+            return self._layers.cores["udp"].publish(address, port, to, self._hosts[len(guest)])
         except OSError as error:
             raise StackError(f"Gateway: cannot publish {address}:{port}/{protocol}: {error.strerror}") from error
 
-    def _connect(self, port):
+    def _connect(self, to):
+        guest, port = to
         stream = TcpStream(self._endpoints)
         try:
             stream.set_option("nodelay", True)
-            stream.bind(self._host)
-            stream.connect(self._guest, port)
+            stream.bind(self._hosts[len(guest)])
+            stream.connect(guest, port)
         except BaseException:
             stream.close()
             raise
@@ -220,6 +226,28 @@ class Gateway:
             relay.close()
         if self._endpoints is not None:
             self._endpoints.stop(StackStopped("the gateway has been closed"))
+
+
+def _read_addresses(addresses, guests):
+    """The packed addresses of the host and of the program, each by its length. Raises StackError."""
+    hosts, found = {}, {}
+    try:
+        for text in addresses:
+            host = ipaddress.ip_interface(text).ip
+            length = len(host.packed)
+            if length in hosts:
+                raise ValueError(f"{text} is the second address of IPv{host.version}")
+            hosts[length] = host.packed
+            found[length] = (host + 1).packed
+        for text in reversed(guests):
+            packed = ipaddress.ip_interface(text).ip.packed
+            if len(packed) in hosts:
+                found[len(packed)] = packed
+    except ValueError as error:
+        raise StackError(f"Gateway: {error}") from error
+    if not hosts:
+        raise StackError("Gateway: it needs an address in the program's network")
+    return hosts, found
 
 
 class _Nobody:

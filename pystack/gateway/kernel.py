@@ -166,7 +166,7 @@ class Datagrams:
     """A datagram socket of the kernel's, connected or bound. ``on_readable()`` is called in the hub while it has some.
 
     Args:
-        protocol: `UDP`, or `PING`: an ICMP socket, where net.ipv4.ping_group_range allows it.
+        protocol: `UDP`, or `PING`: an ICMP or ICMPv6 socket, where net.ipv4.ping_group_range allows it.
         remote, local: ``(address as text, port)`` to connect to or to bind to, or None.
 
     Raises OSError.
@@ -179,7 +179,10 @@ class Datagrams:
 
     def __init__(self, protocol, on_readable, remote=None, local=None):
         self._watcher = None
-        sock = self._sock = open_socket(family_of((remote or local)[0]), _socket.SOCK_DGRAM, protocol)
+        family = family_of((remote or local)[0])
+        if protocol == self.PING and family == _socket.AF_INET6:
+            protocol = _socket.IPPROTO_ICMPV6
+        sock = self._sock = open_socket(family, _socket.SOCK_DGRAM, protocol)
         try:
             if local is not None:
                 sock.bind(local)

@@ -29,7 +29,7 @@ class StreamRelay:
 
     Args:
         decide: ``decide(verdict)``, the way to the gate.
-        connect: ``connect(port)``, a `TcpStream` from the host's address to that port of the program's; raises OSError.
+        connect: ``connect(to)``, a `TcpStream` to what a published port leads to, as `publish` is told; raises OSError.
         destinations: a `Destinations`.
     """
 
@@ -112,18 +112,18 @@ class StreamRelay:
 
     # -- somebody connects to a published port ------------------------------------------------------------------------
 
-    def publish(self, address, port, to_port):
-        """Relay connections to the kernel's *address* (text) and *port* to the program's port. Raises OSError.
+    def publish(self, address, port, to):
+        """Relay connections to the kernel's *address* (text) and *port* to *to*, as *connect* takes it. Raises OSError.
 
         Returns:
             the kernel's port, which was free if *port* is 0.
         """
         listener = kernel.Listener(address, port)
         self._listeners.append(listener)
-        self._spawn(self._serve_published, listener, to_port)
+        self._spawn(self._serve_published, listener, to)
         return listener.port
 
-    def _serve_published(self, listener, to_port):
+    def _serve_published(self, listener, to):
         while True:
             try:
                 outside = listener.accept()
@@ -134,14 +134,14 @@ class StreamRelay:
                 self._freed.clear()
                 self._freed.wait()
                 continue
-            self._spawn(self._open_published, outside, to_port)
+            self._spawn(self._open_published, outside, to)
             while len(self._greenlets) >= MAX_RELAYS:
                 self._freed.clear()
                 self._freed.wait()
 
-    def _open_published(self, outside, to_port):
+    def _open_published(self, outside, to):
         try:
-            stream = self._connect(to_port)
+            stream = self._connect(to)
         except BaseException as error:
             outside.reset()
             if not isinstance(error, OSError):

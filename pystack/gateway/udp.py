@@ -13,19 +13,15 @@ class UdpRelay(DatagramRelay):
     """In the place of `UdpLayer`: beside the inlets of `DatagramRelay`, `control` (Unreachable from inet) and `arrived`
     (published ports that have something).
 
-    Args:
-        destinations: a `Destinations`.
-        host, guest: the host's address as the program sees it, and the program's.
+    *destinations* is a `Destinations`.
     """
 
     protocol = kernel.Datagrams.UDP
 
-    def __init__(self, destinations, host, guest):
+    def __init__(self, destinations):
         super().__init__()
         self.on_arrival = None  # ``on_arrival(ports)``, the way to `arrived` from the hub
         self._destinations = destinations
-        self._host = host
-        self._guest = guest
         self._published = []
 
     def control(self, batch, now):
@@ -40,13 +36,17 @@ class UdpRelay(DatagramRelay):
 
     # -- published ports ----------------------------------------------------------------------------------------------
 
-    def publish(self, address, port, to_port):
-        """Pass on what comes to the kernel's *address* (text) and *port* to the program's port. Raises OSError.
+    def publish(self, address, port, to, host):
+        """Pass on what comes to the kernel's *address* (text) and *port* to the program. Raises OSError.
+
+        Args:
+            to: ``(address, port)`` of the program's.
+            host: the address of the host's that it seems to come from, of the same version.
 
         Returns:
             the kernel's port, which was free if *port* is 0.
         """
-        published = _Published(to_port)
+        published = _Published(to, host)
         published.sock = kernel.Datagrams(self.protocol, lambda: self.on_arrival([published]), local=(address, port))
         self._published.append(published)
         return published.sock.port
@@ -78,13 +78,13 @@ class UdpRelay(DatagramRelay):
 
     def _open_published(self, published, peer):
         """The flow of a new *peer*: from the same port of the host's as it has outside, or the next free one."""
-        port = peer[1]
+        host, (guest, guest_port), port = published.host, published.to, peer[1]
         while True:
-            key = self._guest + self._host + published.port.to_bytes(2, "big") + port.to_bytes(2, "big")
+            key = guest + host + guest_port.to_bytes(2, "big") + port.to_bytes(2, "big")
             if key not in self._flows:
                 break
             port = port % 0xFFFF + 1
-        flow = Flow(key, (self._guest, published.port), (self._host, port))
+        flow = Flow(key, published.to, (host, port))
         flow.sock, flow.peer, flow.answered = published.sock, peer, True
         flow.target = published
         published.flows[peer] = flow
@@ -108,13 +108,13 @@ class UdpRelay(DatagramRelay):
         if not udp.HEADER_LENGTH <= length <= size:
             self.drops[errors.BAD_LENGTH] += 1
             return None
-        if check and not packet.checksum_trusted:
-            pseudo = checksum.pseudo_header(packet.source, packet.destination, packet.protocol, length)
-            if not checksum.valid(memoryview(buf)[at : at + length], pseudo):
+        six = len(packet.destination) == 16
+        if (check or six) and not packet.checksum_trusted:  # RFC 8200 §8.1: by IPv6 there must be one
+            if not check or not checksum.valid(memoryview(buf)[at : at + length], packet.pseudo_sum(length)):
                 self.drops[errors.BAD_CHECKSUM] += 1
                 return None
-        if not port or packet.destination[0] >= 224 or packet.cast:
-            self.drops[errors.NO_PORT] += 1  # broadcasts stay in the program's network
+        if not port or packet.destination[0] >= (255 if six else 224) or packet.cast:
+            self.drops[errors.NO_PORT] += 1  # broadcasts and groups stay in the program's network
             return None
         key = packet.source + packet.destination + buf[at : at + 4]
         data = memoryview(buf)[at + udp.HEADER_LENGTH : at + length]
@@ -144,9 +144,10 @@ class UdpRelay(DatagramRelay):
 
 
 class _Published:
-    __slots__ = ("flows", "port", "sock")
+    __slots__ = ("flows", "host", "sock", "to")
 
-    def __init__(self, port):
-        self.port = port  # the program's
+    def __init__(self, to, host):
+        self.to = to  # (address, port) of the program's
+        self.host = host
         self.sock = None
         self.flows = {}  # peer -> Flow

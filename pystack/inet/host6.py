@@ -299,6 +299,4 @@ class Ipv6Host(Host):
 
 def _is_of_a_beginner(packet):
     """Whether it is a message of those that hosts without an address send."""
-    return (
-        packet.protocol == ipv6.ICMPV6 and packet.at < packet.end and packet.buf[packet.at] in _OF_BEGINNERS
-    )
+    return packet.protocol == ipv6.ICMPV6 and packet.at < packet.end and packet.buf[packet.at] in _OF_BEGINNERS

@@ -23,6 +23,7 @@ _CAUSES = {
     messages.REASSEMBLY_EXCEEDED: errors.HOST_UNREACHABLE,
     messages.PARAMETER_PROBLEM: errors.PROTOCOL_ERROR,
 }
+_CAUSES6 = {**_CAUSES, messages.PROHIBITED: errors.PROHIBITED}  # icmpv6_err_convert
 
 
 class Connection:
@@ -223,6 +224,7 @@ class Connection:
 
     def unreachable(self, cause, mtu, now):
         """An ICMP error, or a failure within the stack, about a segment of this connection."""
+        causes = _CAUSES if len(self.remote[0]) == 4 else _CAUSES6
         if cause == messages.PACKET_TOO_BIG:
             mss = mtu - HEADERS[len(self.remote[0])]
             if mss < self.terms.path_mss:
@@ -232,10 +234,10 @@ class Connection:
                     self.sender.set_mss(self.terms.mss(), now)
         elif self.state in (states.SYN_SENT, states.SYN_RECEIVED):
             self.counts["AttemptFails"] += 1
-            self.fail(_CAUSES[cause])
+            self.fail(causes[cause])
         else:
             # No ICMP error ends a connection that stands: RFC 9293 MUST-54, and Linux, against SHLD-26.
-            self.soft_cause = _CAUSES[cause]
+            self.soft_cause = causes[cause]
 
     def info(self, now):
         """A `TcpInfo`."""

@@ -1,27 +1,30 @@
 """UDP, DNS and ICMP echo through the gateway."""
 
+import errno
 from contextlib import contextmanager
 
 import gevent
 import pytest
 from gevent import socket
 
-from pystack import errors
+from pystack import errors, messages
 from pystack.gateway import datagrams, kernel
-from pystack.gateway.destinations import Destinations, system_nameservers
+from pystack.gateway.destinations import UNREACHABLE_BY_ERRNO, Destinations, system_nameservers
 from pystack.gateway.udp import UdpRelay
 from pystack.packet import RxPacket
+from pystack.scope import scoped
 from pystack.wire import ipv4, udp
-from tests.support.gateways import GUEST, HOST, LOCALHOST, free_port, linked
+from tests.support.gateways import V4, V6, by_both, free_port, linked
 
-HOST_BYTES = bytes((10, 77, 0, 1))
+LOCALHOST = V4.localhost
+HOST_BYTES = V4.host_bytes
 
 
 @contextmanager
-def echoing():
+def echoing(ip=V4):
     """A UDP server of the kernel's that answers with what it gets, in capitals; yields its port."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
-        server.bind((LOCALHOST, 0))
+    with socket.socket(ip.family, socket.SOCK_DGRAM) as server:
+        server.bind((ip.localhost, 0))
 
         def serve():
             while True:
@@ -33,20 +36,26 @@ def echoing():
         greenlet.kill()
 
 
+@by_both
 @pytest.mark.parametrize("size", [0, 1, 1472, 60_000])
-def test_datagrams_go_both_ways_whole(size):
-    with echoing() as port, linked(mtu=1500) as (stack, gateway), stack.udp() as sock:
+def test_datagrams_go_both_ways_whole(size, ip):
+    with echoing(ip) as port, linked(mtu=1500) as (stack, gateway), udp_socket(stack, ip) as sock:
         for _ in range(2):
-            sock.send(b"a" * size, HOST_BYTES, port)
+            sock.send(b"a" * size, ip.host_bytes, port)
             answer = sock.receive()
-            assert bytes(answer.payload) == b"A" * size and answer.source == (HOST_BYTES, port)
+            assert bytes(answer.payload) == b"A" * size and answer.source == (ip.host_bytes, port)
         assert gateway.counters()["udp"] == {"flows": 1, "sent": 2, "received": 2}
 
 
-def test_a_closed_port_is_told_by_icmp():
-    port = free_port(socket.SOCK_DGRAM)
-    with linked() as (stack, _), stack.udp() as sock:
-        sock.connect(HOST_BYTES, port)
+def udp_socket(stack, ip, port=0):
+    return stack.udp(port, ip.guest, ipv6=ip is V6)
+
+
+@by_both
+def test_a_closed_port_is_told_by_icmp(ip):
+    port = free_port(socket.SOCK_DGRAM, ip)
+    with linked() as (stack, _), udp_socket(stack, ip) as sock:
+        sock.connect(ip.host_bytes, port)
         sock.send(b"anybody?")
         with pytest.raises(ConnectionRefusedError):
             sock.receive()
@@ -55,19 +64,65 @@ def test_a_closed_port_is_told_by_icmp():
             sock.receive()
 
 
-def test_an_error_names_the_destination_as_its_reporter(monkeypatch):
+@by_both
+def test_an_error_names_the_destination_as_its_reporter(monkeypatch, ip):
     """The program must take it for one about its datagram; the gateway is not on the way for it."""
-    port = free_port(socket.SOCK_DGRAM)
-    monkeypatch.setattr(Destinations, "of", lambda self, address, _: (LOCALHOST, port))
-    with linked() as (stack, _), stack.udp() as sock:
-        sock.connect(bytes((192, 0, 2, 9)), 7)
+    port = free_port(socket.SOCK_DGRAM, ip)
+    monkeypatch.setattr(Destinations, "of", lambda self, address, _: (ip.localhost, port))
+    with linked() as (stack, _), udp_socket(stack, ip) as sock:
+        sock.connect(ip.far_bytes, 7)
         sock.send(b"x")
         with pytest.raises(ConnectionRefusedError):
             sock.receive()
 
 
-def test_port_53_of_the_host_is_the_name_server(monkeypatch):
-    with echoing() as port, linked(nameservers=["192.0.2.53"]) as (stack, _), stack.udp() as sock:
+@by_both
+def test_what_the_kernel_has_no_route_to_is_told_by_icmp(monkeypatch, ip):
+    def refuse(protocol, on_readable, remote):
+        raise OSError(errno.ENETUNREACH, "no")
+
+    refuse.UDP = kernel.Datagrams.UDP
+    monkeypatch.setattr(kernel, "Datagrams", refuse)
+    with linked() as (stack, _), udp_socket(stack, ip) as sock:
+        sock.set_option("recv_error" if ip is V4 else "v6.recv_error", True)  # without it Linux does not tell
+        sock.connect(ip.far_bytes, 7)
+        sock.send(b"x")
+        with pytest.raises(OSError) as caught:
+            sock.receive()
+        assert caught.value.errno == errno.ENETUNREACH
+
+
+def arrived(ip, destination=None):
+    """An empty datagram of the program's that has no checksum."""
+    frame = udp.build(1, 9, 8, 0)
+    packet = RxPacket(frame, 0, len(frame))
+    packet.source, packet.destination, packet.protocol = ip.guest_bytes, destination or ip.host_bytes, ipv4.UDP
+    return packet
+
+
+def test_what_has_no_checksum_is_dropped_by_ipv6_alone():
+    """RFC 8200 §8.1, RFC 768."""
+    relay = UdpRelay(Destinations([V4.host_bytes, V6.host_bytes], ["192.0.2.1"]))
+    relay.receive([arrived(V6)], 0.0)
+    assert relay.drops == {errors.BAD_CHECKSUM: 1} and len(relay) == 0
+    relay.receive([arrived(V4)], 0.0)
+    assert relay.drops == {errors.BAD_CHECKSUM: 1} and len(relay) == 1
+    relay.close()
+
+
+def test_groups_stay_in_the_programs_network():
+    """While fd00::/8, whose first byte would be a group's of IPv4, does not."""
+    relay = UdpRelay(Destinations([V6.host_bytes], ["192.0.2.1"]))
+    for ip, group in ((V4, bytes((224, 0, 0, 251))), (V6, bytes.fromhex("ff02" + "00" * 13 + "fb"))):
+        packet = arrived(ip, group)
+        packet.checksum_trusted = True
+        relay.receive([packet], 0.0)
+    assert relay.drops == {errors.NO_PORT: 2} and len(relay) == 0
+
+
+@by_both
+def test_port_53_of_the_host_is_the_name_server(monkeypatch, ip):
+    with echoing() as port, linked(nameservers=["192.0.2.53"]) as (stack, _), udp_socket(stack, ip) as sock:
         targets = []
         real = kernel.Datagrams
 
@@ -77,13 +132,13 @@ def test_port_53_of_the_host_is_the_name_server(monkeypatch):
 
         open_instead.UDP = real.UDP
         monkeypatch.setattr(kernel, "Datagrams", open_instead)
-        sock.send(b"who?", HOST_BYTES, 53)
+        sock.send(b"who?", ip.host_bytes, 53)
         assert bytes(sock.receive().payload) == b"WHO?"
         assert targets == [("192.0.2.53", 53)]
 
 
 def test_a_name_server_that_is_silent_is_passed_over():
-    there = Destinations(HOST_BYTES, ["192.0.2.1", "2001:db8::1"])
+    there = Destinations([HOST_BYTES, V6.host_bytes], ["192.0.2.1", "2001:db8::1"])
     assert there.of(HOST_BYTES, 53) == ("192.0.2.1", 53)
     there.asked(0.0)
     there.asked(1.0)
@@ -97,6 +152,18 @@ def test_a_name_server_that_is_silent_is_passed_over():
     assert there.of(HOST_BYTES, 53) == ("192.0.2.1", 53)
     assert there.of(HOST_BYTES, 54) == (LOCALHOST, 54)
     assert there.of(bytes((192, 0, 2, 7)), 53) == ("192.0.2.7", 53)
+    assert there.of(V6.host_bytes, 53) == ("192.0.2.1", 53)
+    assert there.of(V6.host_bytes, 54) == ("::1", 54)
+    assert there.of(V6.far_bytes, 53) == (V6.far, 53)
+
+
+def test_a_link_local_address_is_no_kernels_without_its_link():
+    """The program's interface 1 is not the kernel's."""
+    there = Destinations([V6.host_bytes], ["192.0.2.1"])
+    assert there.of(scoped(bytes.fromhex("fe80" + "00" * 13 + "09"), 1), 80) == ("fe80::9", 80)
+    with pytest.raises(OSError) as caught:
+        kernel.Connection.open("fe80::9", 80)
+    assert UNREACHABLE_BY_ERRNO[caught.value.errno] == messages.NET_UNREACHABLE
 
 
 def test_the_name_servers_are_the_systems(tmp_path):
@@ -142,7 +209,7 @@ def test_idle_flows_end(monkeypatch):
             self.closed = True
 
     monkeypatch.setattr(kernel, "Datagrams", Silent)
-    relay = UdpRelay(Destinations(HOST_BYTES, ["192.0.2.1"]), HOST_BYTES, bytes((10, 77, 0, 2)))
+    relay = UdpRelay(Destinations([HOST_BYTES], ["192.0.2.1"]))
     relay.on_readable = lambda flows: relay.readable(flows, 100.0)
     for port in (1, 2):
         frame = udp.build(port, 9, 8, 0)
@@ -175,50 +242,55 @@ def test_a_flow_ends_when_the_program_does_not_listen_any_more():
         assert port
 
 
-def test_a_published_port_takes_datagrams():
-    with linked(publish=[(LOCALHOST, 0, 7, "udp")]) as (stack, gateway), stack.udp(7) as sock:
-        outside = (LOCALHOST, gateway.published[0])
+@by_both
+def test_a_published_port_takes_datagrams(ip):
+    with linked(publish=[(ip.localhost, 0, 7, "udp")]) as (stack, gateway), udp_socket(stack, ip, 7) as sock:
+        outside = (ip.localhost, gateway.published[0])
         with (
-            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one,
-            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as two,
+            socket.socket(ip.family, socket.SOCK_DGRAM) as one,
+            socket.socket(ip.family, socket.SOCK_DGRAM) as two,
         ):
             for asker in (one, two, one):
                 asker.sendto(b"ask", outside)
                 asked = sock.receive()
-                assert bytes(asked.payload) == b"ask" and asked.source == (HOST_BYTES, asker.getsockname()[1])
+                assert bytes(asked.payload) == b"ask" and asked.source == (ip.host_bytes, asker.getsockname()[1])
                 sock.send(b"answer", *asked.source)
-                assert asker.recvfrom(10) == (b"answer", outside)
+                answer, source = asker.recvfrom(10)
+                assert (answer, source[:2]) == (b"answer", outside)
         assert gateway.counters()["udp"] == {"flows": 2, "sent": 3, "received": 3}
 
 
 # -- echoes -----------------------------------------------------------------------------------------------------------
 
 
-def test_the_host_answers_echoes_by_itself():
+@by_both
+def test_the_host_answers_echoes_by_itself(ip):
     with linked(mtu=1500) as (stack, gateway):
-        replies = stack.ping(HOST, count=2, interval=0, size=4000)
-        assert [(reply.source, reply.error) for reply in replies] == [(HOST, None)] * 2
+        replies = stack.ping(ip.host, count=2, interval=0, size=4000)
+        assert [(reply.source, reply.error) for reply in replies] == [(ip.host, None)] * 2
         assert gateway.counters()["echoes"] == {}
 
 
-def test_other_echoes_are_the_kernels(monkeypatch):
+@by_both
+def test_other_echoes_are_the_kernels(monkeypatch, ip):
     """Without ping sockets they are counted, and not answered."""
-    monkeypatch.setattr(Destinations, "of", lambda self, address, port: (LOCALHOST, port))
+    monkeypatch.setattr(Destinations, "of", lambda self, address, port: (ip.localhost, port))
     try:
-        kernel.Datagrams(kernel.Datagrams.PING, lambda: None, remote=(LOCALHOST, 0)).close()
+        kernel.Datagrams(kernel.Datagrams.PING, lambda: None, remote=(ip.localhost, 0)).close()
         allowed = True
     except PermissionError:
         allowed = False
     with linked() as (stack, gateway):
-        replies = stack.ping("192.0.2.9", count=2, interval=0, timeout=5 if allowed else 0.05)
+        replies = stack.ping(ip.far, count=2, interval=0, timeout=5 if allowed else 0.05)
         if allowed:
-            assert [(reply.source, reply.error) for reply in replies] == [("192.0.2.9", None)] * 2
+            assert [(reply.source, reply.error) for reply in replies] == [(ip.far, None)] * 2
             assert gateway.counters()["echoes"] == {"flows": 1, "sent": 2, "received": 2}
         else:
             assert gateway.counters()["echoes"] == {f"drop.{errors.KERNEL_REFUSED}": 2}
 
 
-def test_echoes_keep_their_identifier_and_data(monkeypatch):
+@by_both
+def test_echoes_keep_their_identifier_and_data(monkeypatch, ip):
     """With a kernel of the test's: it puts its own identifier in, and counts nothing on it."""
     sent = []
 
@@ -231,7 +303,7 @@ def test_echoes_keep_their_identifier_and_data(monkeypatch):
         def send(self, data, to):
             data = bytes(data)
             sent.append((self.remote, data[:4]))
-            self.waiting.append(b"\0\0\0\0\x77\x77" + data[6:])
+            self.waiting.append(bytes((0 if ip is V4 else 129,)) + b"\0\0\0\x77\x77" + data[6:])
             gevent.get_hub().loop.run_callback(self.on_readable)
 
         def recv(self):
@@ -242,7 +314,6 @@ def test_echoes_keep_their_identifier_and_data(monkeypatch):
 
     monkeypatch.setattr(kernel, "Datagrams", Kernel)
     with linked() as (stack, _):
-        (reply,) = stack.ping("192.0.2.9", count=1)
-        assert (reply.source, reply.error) == ("192.0.2.9", None) and reply.rtt is not None
-    assert [remote for remote, _ in sent] == [("192.0.2.9", 0)]
-    assert GUEST
+        (reply,) = stack.ping(ip.far, count=1)
+        assert (reply.source, reply.error) == (ip.far, None) and reply.rtt is not None
+    assert [(remote, data[0]) for remote, data in sent] == [((ip.far, 0), 8 if ip is V4 else 128)]

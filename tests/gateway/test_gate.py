@@ -3,7 +3,8 @@
 from pystack import errors, messages
 from pystack.gateway.gate import DECISION_TIME, DROP, MAX_PENDING, PASS, REFUSE, Approach, Gate, Verdict, Withdrawn
 from pystack.packet import RxPacket
-from pystack.wire import checksum, ipv4, tcp
+from pystack.scope import scoped
+from pystack.wire import checksum, ipv4, ipv6, tcp
 
 SOURCE, DESTINATION = bytes((10, 77, 0, 2)), bytes((192, 0, 2, 9))
 
@@ -13,7 +14,9 @@ def packet(flags=tcp.SYN, sport=1000, spoilt=False):
     pseudo = checksum.pseudo_header(SOURCE, DESTINATION, ipv4.TCP, len(header))
     header[16:18] = checksum.checksum(header, pseudo).to_bytes(2, "big")
     header[4] ^= spoilt
-    made = RxPacket(bytes(header), 0, len(header), 1)
+    head = ipv4.build(SOURCE, DESTINATION, ipv4.TCP, ipv4.HEADER_LENGTH + len(header))
+    made = RxPacket(bytes(head + header), len(head), len(head) + len(header), 1)
+    made.ip_at = 0
     made.source, made.destination, made.protocol = SOURCE, DESTINATION, ipv4.TCP
     return made
 
@@ -93,6 +96,22 @@ def test_what_waits_is_bounded_in_number_and_time():
     gate.expire(DECISION_TIME)
     assert taken(gate)["approaches"] == [Withdrawn(flow(port)) for port in range(1, MAX_PENDING)]
     assert gate.waiting == 0
+
+
+def test_a_checksum_is_of_the_addresses_on_the_wire():
+    """A link-local one has its interface within the stack (RFC 4007)."""
+    near, far = bytes.fromhex("fe80" + "00" * 13 + "02"), bytes.fromhex("20010db8" + "00" * 11 + "09")
+    header = bytearray(tcp.build(1000, 80, 7, 0, tcp.SYN, 1000, 0, b""))
+    pseudo = checksum.pseudo_header(near, far, ipv4.TCP, len(header))
+    header[16:18] = checksum.checksum(header, pseudo).to_bytes(2, "big")
+    head = ipv6.build(near, far, ipv4.TCP, len(header))
+    syn = RxPacket(head + header, len(head), len(head) + len(header), 1)
+    syn.ip_at = 0
+    syn.source, syn.destination, syn.protocol = scoped(near, 1), far, ipv4.TCP
+    gate = Gate(closed)
+    gate.receive([syn], 0.0)
+    ((approach,),) = taken(gate).values()
+    assert (approach.source, approach.destination) == ((scoped(near, 1), 1000), (far, 80))
 
 
 def test_a_spoilt_syn_opens_nothing():

@@ -11,9 +11,14 @@ import gevent
 import pytest
 from gevent import socket
 
+from pystack.device import memory
+from pystack.errors import StackError
 from pystack.gateway import kernel
 from pystack.gateway.gate import Gate
-from tests.support.gateways import HOST, LOCALHOST, connected, free_port, linked, listening, read_all
+from pystack.gateway.gateway import Gateway
+from tests.support.gateways import V4, V6, by_both, connected, free_port, linked, listening, read_all
+
+HOST, LOCALHOST = V4.host, V4.localhost
 
 LINGER_0 = struct.pack("ii", 1, 0)
 
@@ -47,17 +52,19 @@ def test_a_page_is_fetched_from_a_server_of_the_hosts():
         server.server_close()
 
 
-def test_a_closed_port_refuses_at_once():
-    port = free_port()
+@by_both
+def test_a_closed_port_refuses_at_once(ip):
+    port = free_port(ip=ip)
     with linked() as (stack, gateway):
         with pytest.raises(ConnectionRefusedError):
-            stack.connect(HOST, port)
+            stack.connect(ip.host, port)
         assert gateway.idle
         assert gateway.counters()["gate"] == {"approaches": 1, "refuse": 1}
 
 
-@pytest.mark.parametrize("number", [errno.EHOSTUNREACH, errno.ENETUNREACH])
-def test_what_the_kernel_cannot_reach_is_told_by_icmp(monkeypatch, number):
+@by_both
+@pytest.mark.parametrize("number", [errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EACCES])
+def test_what_the_kernel_cannot_reach_is_told_by_icmp(monkeypatch, number, ip):
     asked = []
 
     def refuse(address, port):
@@ -67,22 +74,53 @@ def test_what_the_kernel_cannot_reach_is_told_by_icmp(monkeypatch, number):
     monkeypatch.setattr(kernel.Connection, "open", refuse)
     with linked() as (stack, _):
         with pytest.raises(OSError) as caught:
-            stack.connect("192.0.2.9", 80)
-    assert caught.value.errno == number
-    assert asked == [("192.0.2.9", 80)]
+            stack.connect(ip.far, 80)
+    # As on Linux, what ICMP calls prohibited is EHOSTUNREACH, and what ICMPv6 does EACCES.
+    assert caught.value.errno == (errno.EHOSTUNREACH if number == errno.EACCES and ip is V4 else number)
+    assert asked == [(ip.far, 80)]
 
 
-def test_the_peers_seem_to_be_the_program_and_the_destination(monkeypatch):
-    listener, port = listening()
+def test_a_kernel_without_ipv6_makes_the_program_fall_back_at_once(monkeypatch):
+    """What it says of the family, it says of the destination."""
+
+    def refuse(family, kind, protocol=0):
+        raise OSError(errno.EAFNOSUPPORT, "no")
+
+    monkeypatch.setattr(kernel, "open_socket", refuse)
+    with linked(seconds=1) as (stack, _):
+        for destination in (V6.host, V6.far):
+            with pytest.raises(OSError) as caught:
+                stack.connect(destination, 80)
+            assert caught.value.errno == errno.ENETUNREACH
+
+
+def test_many_that_cannot_be_reached_are_told_each(monkeypatch):
+    """No limit of RFC 4443 §2.4 (f) lets the program wait in vain."""
+
+    def refuse(address, port):
+        raise OSError(errno.ENETUNREACH, "no")
+
+    monkeypatch.setattr(kernel.Connection, "open", refuse)
+    with linked(seconds=2) as (stack, gateway):
+        for port in range(1, 41):
+            with pytest.raises(OSError):
+                stack.connect(V6.far, port)
+        assert gateway.counters()["inet"]["Icmp6OutErrors"] == 40
+
+
+@by_both
+def test_the_peers_seem_to_be_the_program_and_the_destination(monkeypatch, ip):
+    listener, port = listening(ip)
     real = kernel.Connection.open
-    monkeypatch.setattr(kernel.Connection, "open", lambda address, _: real(LOCALHOST, port))
-    with listener, linked() as (stack, _), stack.connect("192.0.2.9", 80) as stream:
-        assert stream.remote == (bytes((192, 0, 2, 9)), 80)
+    monkeypatch.setattr(kernel.Connection, "open", lambda address, _: real(ip.localhost, port))
+    with listener, linked() as (stack, _), stack.connect(ip.far, 80) as stream:
+        assert stream.remote == (ip.far_bytes, 80) and stream.local[0] == ip.guest_bytes
 
 
-def test_each_way_ends_by_itself():
+@by_both
+def test_each_way_ends_by_itself(ip):
     """RFC 9293 §3.6: a FIN ends one way, as shutdown does."""
-    with linked() as (stack, gateway), connected(stack) as (stream, outside):
+    with linked() as (stack, gateway), connected(stack, ip) as (stream, outside):
         stream.sendall(b"question")
         stream.shutdown()
         assert read_all(outside.recv) == b"question"
@@ -93,7 +131,7 @@ def test_each_way_ends_by_itself():
         stream.await_end()
         assert gateway.idle
 
-    with linked() as (stack, _), connected(stack) as (stream, outside):
+    with linked() as (stack, _), connected(stack, ip) as (stream, outside):
         outside.sendall(b"greeting")
         outside.shutdown(socket.SHUT_WR)
         assert read_all(stream.recv) == b"greeting"
@@ -137,10 +175,11 @@ def test_a_reset_of_the_program_is_passed_on(before):
                 read_all(outside.recv)
 
 
+@by_both
 @pytest.mark.parametrize("mtu", [1500, 65_535])
-def test_nothing_is_lost_or_changed(mtu):
+def test_nothing_is_lost_or_changed(mtu, ip):
     data = random.Random(1).randbytes(10 << 20)
-    with linked(mtu) as (stack, _gateway), connected(stack) as (stream, outside):
+    with linked(mtu) as (stack, _gateway), connected(stack, ip) as (stream, outside):
 
         def send(sendall, shutdown):
             sendall(data)
@@ -209,10 +248,12 @@ def test_many_connect_at_once():
 # -- published ports --------------------------------------------------------------------------------------------------
 
 
-def test_a_published_port_leads_to_the_program():
-    with linked(publish=[(LOCALHOST, 0, 80, "tcp")]) as (stack, gateway), stack.listen(80) as listener:
-        with socket.create_connection((LOCALHOST, gateway.published[0])) as outside, listener.accept() as stream:
-            assert stream.remote[0] == bytes((10, 77, 0, 1))
+@by_both
+def test_a_published_port_leads_to_the_program(ip):
+    """By the version of IP that it is published for."""
+    with linked(publish=[(ip.localhost, 0, 80, "tcp")]) as (stack, gateway), stack.listen(80, ip.guest) as listener:
+        with socket.create_connection((ip.localhost, gateway.published[0])) as outside, listener.accept() as stream:
+            assert stream.remote[0] == ip.host_bytes
             outside.sendall(b"hello")
             assert stream.recv(100) == b"hello"
             stream.sendall(b"you")
@@ -225,6 +266,38 @@ def test_a_published_port_where_the_program_does_not_listen_resets():
         with socket.create_connection((LOCALHOST, gateway.published[0])) as outside:
             with pytest.raises(ConnectionResetError):
                 outside.recv(1)
+
+
+@by_both
+def test_a_port_published_for_a_version_that_the_program_lacks_leads_to_it_all_the_same(ip):
+    other = V6 if ip is V4 else V4
+    settings = {"versions": [ip], "addresses": [f"{ip.host}/{24 if ip is V4 else 64}"]}
+    with (
+        linked(publish=[(other.localhost, 0, 80, "tcp")], **settings) as (stack, gateway),
+        stack.listen(80, ip.guest) as listener,
+        socket.create_connection((other.localhost, gateway.published[0])) as outside,
+        listener.accept() as stream,
+    ):
+        outside.sendall(b"hello")
+        assert stream.recv(100) == b"hello" and stream.remote[0] == ip.host_bytes
+
+
+# -- settings ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"addresses": ()}, "it needs an address"),
+        ({"addresses": ["10.77.0.1/24", "10.78.0.1/24"]}, "10.78.0.1/24 is the second address of IPv4"),
+        ({"addresses": ["fd00::x/64"]}, "'fd00::x/64' does not appear to be an IPv4 or IPv6 interface"),
+        ({"guests": ["10.77.0.300"]}, "'10.77.0.300' does not appear to be"),
+        ({"publish": [("::1", 1, 1)]}, "publish takes"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_opened(settings, why):
+    with pytest.raises(StackError, match=f"Gateway: {why}"):
+        Gateway(memory.pair()[1], **settings)
 
 
 # -- the end ----------------------------------------------------------------------------------------------------------
