@@ -150,8 +150,9 @@ def host_in(state):
     elif state == CHECKING:
         last = host.requests()
         host.hears(dhcp6.REPLY, last, ias=GRANT)
+        host.ends_at = host.now + 2000
     elif state != IDLE:
-        host.binds()
+        host.ends_at = host.binds().obtained_at + 2000
         if state == RENEWING:
             ((_, last),) = host.after(500)
         elif state == REBINDING:
@@ -165,7 +166,6 @@ def host_in(state):
     host.sent()
     host.events()
     assert host.state == state
-    host.ends_at = host.client._holding.expires_at()
     return host, last
 
 
@@ -766,9 +766,10 @@ def test_messages_of_other_types_are_refused(state, kind):
 
 
 def test_nothing_is_an_answer_before_anything_is_asked():
-    host = Host()
+    host, same = Host(), Host()
     host.client.start(False, host.now)
-    host.hears(dhcp6.REPLY, Message(0, host.client._exchange.transaction))
+    same.client.start(False, same.now)
+    host.hears(dhcp6.REPLY, *same.until_sent())
     assert host.state == ASKING and host.drops == {errors.DHCP_UNEXPECTED: 1}
 
 
