@@ -30,9 +30,9 @@ from pystack.dhcp.lease6 import Lease
 from pystack.wire import dhcp6
 from pystack.wire.dhcp6 import Address, Ia, Message, Status
 
-MAC = bytes.fromhex("020000000001")
+MAC = bytes.fromhex("021122334455")
 CLIENT = b"\0\x03\0\x01" + MAC
-IAID = 1
+IAID = 0x22334455
 SERVER = b"\0\x03\0\x01server"
 OTHER = b"\0\x03\0\x01other."
 SOURCE = bytes.fromhex("fe80") + bytes(13) + b"\x09"
@@ -150,8 +150,9 @@ def host_in(state):
     elif state == CHECKING:
         last = host.requests()
         host.hears(dhcp6.REPLY, last, ias=GRANT)
+        host.ends_at = host.now + 2000
     elif state != IDLE:
-        host.binds()
+        host.ends_at = host.binds().obtained_at + 2000
         if state == RENEWING:
             ((_, last),) = host.after(500)
         elif state == REBINDING:
@@ -165,7 +166,6 @@ def host_in(state):
     host.sent()
     host.events()
     assert host.state == state
-    host.ends_at = host.client._holding.expires_at()
     return host, last
 
 
@@ -425,15 +425,24 @@ def test_t1_and_t2(t1, t2, addresses, expected):
 # Servers.
 
 
-def test_offers_are_collected_for_the_first_rt_and_the_best_is_taken():
+@pytest.mark.parametrize(
+    "offers",
+    [
+        [(b"srv1", None), (b"best", 7), (b"srv3", 7), (b"srv4", 3)],
+        [(b"srv1", None), (b"best", 1)],
+        [(b"best", None), (b"srv2", 0)],
+        [(b"srv1", 9), (b"best", 5), (b"srv1", 4)],  # what a server says last counts
+    ],
+)
+def test_offers_are_collected_for_the_first_rt_and_the_best_is_taken(offers):
     """§18.2.1, §18.2.9: the highest preference; of equals the first."""
     host = Host()
     solicit = host.solicits()
-    for server, preference in ((b"srv1", None), (b"srv2", 7), (b"srv3", 7), (b"srv4", 3)):
+    for server, preference in offers:
         assert host.hears(dhcp6.ADVERTISE, solicit, server=server, ias=GRANT, preference=preference) == []
     assert host.state == SOLICITING and host.client.next_deadline() > host.now + 1
     (request,) = host.until_sent()
-    assert (request.kind, request.server) == (dhcp6.REQUEST, b"srv2")
+    assert (request.kind, request.server) == (dhcp6.REQUEST, b"best")
     assert host.now - 1001 <= 1.1
 
 
@@ -757,9 +766,10 @@ def test_messages_of_other_types_are_refused(state, kind):
 
 
 def test_nothing_is_an_answer_before_anything_is_asked():
-    host = Host()
+    host, same = Host(), Host()
     host.client.start(False, host.now)
-    host.hears(dhcp6.REPLY, Message(0, host.client._exchange.transaction))
+    same.client.start(False, same.now)
+    host.hears(dhcp6.REPLY, *same.until_sent())
     assert host.state == ASKING and host.drops == {errors.DHCP_UNEXPECTED: 1}
 
 
@@ -775,6 +785,7 @@ def test_garbage_is_counted():
         (Address(bytes(16), 10, 20), errors.DHCP_BAD_ADDRESS),
         (Address(bytes(15) + b"\1", 10, 20), errors.DHCP_BAD_ADDRESS),
         (Address(SOURCE, 10, 20), errors.DHCP_BAD_ADDRESS),
+        (Address(b"\xfe\xbf" + SOURCE[2:], 10, 20), errors.DHCP_BAD_ADDRESS),
         (Address(b"\xff\2" + bytes(14), 10, 20), errors.DHCP_BAD_ADDRESS),
         (Address(bytes(10) + b"\xff\xff\x0a\0\0\1", 10, 20), errors.DHCP_BAD_ADDRESS),
         (Address(TWO, 20, 10), errors.DHCP_BAD_TIMES),

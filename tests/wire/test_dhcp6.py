@@ -112,8 +112,21 @@ def test_reply_as_bytes():
     )
 
 
+def test_numbers():
+    """RFC 8415 §7.2, §7.3, §21.13."""
+    assert (dhcp6.CLIENT_PORT, dhcp6.SERVER_PORT) == (546, 547)
+    kinds = "SOLICIT ADVERTISE REQUEST CONFIRM RENEW REBIND REPLY RELEASE DECLINE RECONFIGURE INFORMATION_REQUEST"
+    assert [getattr(dhcp6, name) for name in kinds.split()] == list(range(1, 12))
+    statuses = "SUCCESS UNSPEC_FAIL NO_ADDRS_AVAIL NO_BINDING NOT_ON_LINK USE_MULTICAST"
+    assert [getattr(dhcp6, name) for name in statuses.split()] == list(range(6))
+
+
 def test_of_a_repeated_option_the_first_counts():
     """RFC 8415 §21.1: instances are not joined."""
+    twice = option(13, b"\0\1") + option(13, b"\0\2")
+    ia = option(3, bytes(12) + option(5, ONE + bytes(8) + twice) + twice)
+    read = Ia(0, addresses=(Address(ONE, 0, 0, Status(1)),), status=Status(1))
+    assert dhcp6.parse(reply(ia, twice)) == Message(7, 0x123456, ias=(read,), status=Status(1))
     data = reply(option(23, ONE), option(23, TWO), option(7, b"\x01"), option(7, b"\x02"))
     assert dhcp6.parse(data) == Message(7, 0x123456, dns=(ONE,), preference=1)
 
