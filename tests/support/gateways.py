@@ -7,7 +7,8 @@ import gevent
 import pytest
 from gevent import socket
 
-from pystack import Interface, Stack
+from pystack import Interface, Stack, StackConfig
+from pystack.config import Ipv6Config
 from pystack.device import memory
 from pystack.gateway.gateway import Gateway
 from pystack.text import parse_address
@@ -47,7 +48,9 @@ def linked(mtu=65_535, seconds=30, bugs=0, versions=(V4, V6), **settings):
     """``(stack, gateway)``, running; to be done within that many seconds."""
     ours, theirs = memory.pair(mtu=mtu)
     addresses = [f"{ip.guest}/{24 if ip is V4 else 64}" for ip in versions]
-    stack = Stack([Interface(device=ours, addresses=addresses, gateway=tuple(ip.host for ip in versions))])
+    # Nobody else is on the link: no time is spent on duplicate address detection, and there is no router.
+    config = StackConfig(ipv6=Ipv6Config(dad_transmits=0, accept_ra=False))
+    stack = Stack([Interface(device=ours, addresses=addresses, gateway=tuple(ip.host for ip in versions))], config)
     with gevent.Timeout(seconds), Gateway(theirs, **settings) as gateway, stack:
         yield stack, gateway
         assert gateway.counters()["gateway"]["bugs"] == bugs
