@@ -3,6 +3,7 @@
 import ipaddress
 from random import Random
 
+from pystack import messages
 from pystack.config import Ipv6Config, StackConfig, TcpConfig
 from pystack.errors import StackError, StackStopped
 from pystack.gateway import kernel
@@ -181,6 +182,7 @@ class Gateway:
             stages["inet"].connect(name, _Nobody)
         for part in (*stages.values(), *drivers.values()):
             part.start()
+        stages["inet"].port(cores["inet"].control).put([messages.Start()])
         listener = TcpListener(self._endpoints)
         listener.set_option("nodelay", True)  # what comes has waited at its sender already
         listener.listen(BACKLOG, every_port=True)
