@@ -11,6 +11,7 @@ from _socket import (
     SOCK_NONBLOCK,
     SOCK_SEQPACKET,
     SOCK_STREAM,
+    inet_ntop,
     inet_pton,
     socketpair,
 )
@@ -118,6 +119,20 @@ class Engine:
         """``(addresses, search domains)`` that the network has told the stack, lists of text."""
         servers, _, search = self.call(protocol.NAME_SERVERS).decode().partition("\0")
         return servers.split(), search.split()
+
+    def source_of(self, family, address, scope=0):
+        """The address, text, that what goes to *address* (text) would be sent from; None if there is no way."""
+        try:
+            body = protocol.pack_endpoint(inet_pton(family, address), 0, scope)
+            source = protocol.unpack_endpoint(self.call(protocol.SOURCE, 0, body))[0]
+        except OSError:
+            return None
+        return inet_ntop(AF_INET if len(source) == 4 else AF_INET6, source)
+
+    def configured(self):
+        """The address families of which an interface, the loopback aside, has an address."""
+        versions = self.call(protocol.VERSIONS)
+        return tuple(family for family, version in ((AF_INET, 4), (AF_INET6, 6)) if version in versions)
 
     def interfaces(self):
         """``[(index, name)]``."""

@@ -5,8 +5,9 @@ import atexit
 import sys
 
 from monkey import substitutes, tls
+from monkey.hostfiles import read_resolv_conf
 from monkey.names import Names
-from monkey.resolver import from_system
+from monkey.resolver import Resolver, from_system
 from monkey.socket import Socket, raise_pending
 
 _RESOLVER = ("getaddrinfo", "getnameinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr")
@@ -106,5 +107,15 @@ def _kernel_sockets():
 
 
 def _resolver(engine):
-    settings = {"families": lambda: (_socket.AF_INET, _socket.AF_INET6)}
-    return from_system(engine.nameservers, **settings) if engine.nameservers else from_system(**settings)
+    """With the name servers that the user names, else those that the network has told of, else the host's."""
+    settings = {"configured": engine.configured, "source_of": engine.source_of}
+    if engine.nameservers:
+        return from_system(engine.nameservers, **settings)
+    hosts = read_resolv_conf("/etc/resolv.conf")
+
+    def learn():
+        servers, search = engine.name_servers()
+        return servers or hosts["nameservers"], search or hosts.get("search", ())
+
+    settings.update({name: value for name, value in hosts.items() if name not in ("nameservers", "search")})
+    return Resolver(learn, **settings)

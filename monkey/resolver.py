@@ -10,6 +10,8 @@ import re
 import sys
 from _socket import AF_INET, AF_INET6, AF_UNSPEC, gaierror, herror
 
+from monkey import destinations
+from monkey.destinations import parse_policy
 from monkey.hostfiles import File, is_link_local, literal, parse_hosts, parse_services, read_resolv_conf
 
 _GAI_TEXT = {
@@ -59,27 +61,37 @@ class Resolver:
         attempts=2,
         hosts_path="/etc/hosts",
         services_path="/etc/services",
-        families=lambda: (AF_INET,),
+        gai_path="/etc/gai.conf",
+        families=lambda: (AF_INET, AF_INET6),
+        configured=None,
+        source_of=None,
         hostname=_socket.gethostname,
     ):
         """
         Args:
-            nameservers: each an address, ``"address:port"`` (``"[address]:port"`` for IPv6) or ``(address, port)``.
+            nameservers: each an address, ``"address:port"`` (``"[address]:port"`` for IPv6) or ``(address, port)``; or
+                a function that is called for each question, for ``(name servers, search domains)``.
             search, ndots, attempts: as in resolv.conf(5).
             timeout: seconds to wait for one answer from one server.
-            families: called for each lookup; the address families that the stack has.
+            families: called for each lookup; the address families that there are sockets of.
+            configured: called for AI_ADDRCONFIG; the families of which some interface, the loopback aside, has an
+                address. None: all.
+            source_of: ``source_of(family, address, scope)`` in text, the address (text) that what goes there would be
+                sent from, or None if there is no way; None: IPv6 comes first.
             hostname: called for NI_NOFQDN; the name of this host.
         """
-        self._nameservers = [_nameserver(server) for server in nameservers]
-        self._search = tuple(search)
+        self._learn = nameservers if callable(nameservers) else lambda: (nameservers, search)
         self._ndots = ndots
         self._timeout = timeout
         self._attempts = attempts
         self._hosts = File(hosts_path, parse_hosts)
         self._services = File(services_path, parse_services)
+        self._policy = File(gai_path, parse_policy)
         self._families = families
+        self._configured_families = configured or families
+        self._source_of = source_of
         self._hostname = hostname
-        self._dns = None
+        self._dns = None, None  # what it was made for, and dnspython's resolver
 
     def close(self):
         """For gevent's hub, whose resolver it can be: nothing is open."""
@@ -184,7 +196,7 @@ class Resolver:
 
     def _configured(self, family):
         """AI_ADDRCONFIG: *family*, or the only one that the stack has."""
-        have = self._families()
+        have = self._configured_families()
         if family in (AF_INET, AF_INET6) and family not in have:
             raise _gaierror(_socket.EAI_NONAME)
         return have[0] if family == AF_UNSPEC and len(have) == 1 else family
@@ -218,7 +230,7 @@ class Resolver:
             both = [(AF_INET, "0.0.0.0" if passive else "127.0.0.1", 0), (AF_INET6, "::" if passive else "::1", 0)]
             wanted = self._wanted(family)
             chosen = [entry for entry in both if entry[0] in wanted]
-            # RFC 6724 rule 1 puts ::1 first, but no route leads to "::": glibc lists 0.0.0.0 before it.
+            # RFC 6724 puts ::1 first, but no route leads to "::": glibc lists 0.0.0.0 before it.
             return "", chosen if passive else chosen[::-1]
         number = literal(name)
         if number is not None:
@@ -228,12 +240,26 @@ class Resolver:
             raise _gaierror(_socket.EAI_NONAME)
         mapped = family == AF_INET6 and flags & _socket.AI_V4MAPPED
         canonical, found = self._lookup(name, (AF_INET, AF_INET6) if mapped else self._wanted(family))
-        found.sort(key=lambda entry: entry[0] != AF_INET6)  # RFC 6724 §6, in its simple form
         if mapped:
             if not flags & _socket.AI_ALL and found[0][0] == AF_INET6:
                 found = [entry for entry in found if entry[0] == AF_INET6]
             found = [_as_family(entry, AF_INET6, flags) for entry in found]
-        return canonical, found
+        return canonical, self._ordered(found)
+
+    def _ordered(self, found):
+        """RFC 6724 §6; glibc does not look at a single one."""
+        if len(found) < 2:
+            return found
+        if self._source_of is None:
+            return sorted(found, key=lambda entry: entry[0] != AF_INET6)
+
+        def source_of(candidate):
+            _, family, address, scope = candidate
+            source = self._source_of(family, address, scope)
+            return source and destinations.packed(AF_INET6 if ":" in source else AF_INET, source)
+
+        candidates = [(destinations.packed(*entry[:2]), *entry) for entry in found]
+        return [candidate[1:] for candidate in destinations.order(candidates, source_of, self._policy.read())]
 
     def _wanted(self, family):
         return self._families() if family == AF_UNSPEC else (family,)
@@ -297,20 +323,23 @@ class Resolver:
         return names[0], names[1:]
 
     def _resolver(self):
-        if self._dns is None:
+        servers, search = self._learn()
+        learned = tuple(servers), tuple(search)
+        if self._dns[0] != learned:
             import dns.name
             import dns.nameserver
             import dns.resolver
 
             dns_resolver = dns.resolver.Resolver(configure=False)
-            dns_resolver.nameservers = [dns.nameserver.Do53Nameserver(*server) for server in self._nameservers]
+            servers = [_nameserver(server) for server in servers]
+            dns_resolver.nameservers = [dns.nameserver.Do53Nameserver(*server) for server in servers]
             dns_resolver.domain = dns.name.root  # else the host's own, even if *search* is empty
-            dns_resolver.search = [dns.name.from_text(domain) for domain in self._search]
+            dns_resolver.search = [dns.name.from_text(domain) for domain in search]
             dns_resolver.ndots = self._ndots
             dns_resolver.timeout = self._timeout
-            dns_resolver.lifetime = self._timeout * self._attempts * max(1, len(self._nameservers))
-            self._dns = dns_resolver
-        return self._dns
+            dns_resolver.lifetime = self._timeout * self._attempts * max(1, len(servers))
+            self._dns = learned, dns_resolver  # one store: threads need no lock
+        return self._dns[1]
 
 
 def from_system(nameservers=None, *, resolv_conf="/etc/resolv.conf", **settings):

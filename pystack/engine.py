@@ -266,7 +266,6 @@ class Engine:
         versions = {{DHCP: 4, AUTO: 6}[each] for each in wanted}
         if not self.stack.await_addresses(versions, _PATIENCE):
             self.notes.append(f"nobody has given an address within {_PATIENCE:.0f} s; it is waited for still")
-        self.nameservers = tuple(self.stack.name_servers()[0])
 
     def _start_stack(self, interfaces):
         # Who else could have the stack's own addresses is the host alone, which has chosen others: nothing is to be

@@ -33,6 +33,8 @@ NEW_CHANNEL = 13  # -> a descriptor: one more control channel for this process
 NEW_LIFE = 14  # -> a descriptor: the first control channel of another process
 LEAVE = 15  # SECONDS, and COUNT for each child that may yet join: this process ends. Answered when all is delivered
 NAME_SERVERS = 17  # -> addresses, a line for each, NUL, and search domains likewise: what the network has told
+SOURCE = 18  # ENDPOINT -> ENDPOINT: the address that what goes there would be sent from
+VERSIONS = 19  # -> a byte, 4 or 6, for each version of IP of which an interface, the loopback aside, has an address
 SHUTDOWN = 16  # both ways, of a stream; of a pair it would look as if nobody had it any more
 
 STATE = struct.Struct("!Bi")  # state, errno

@@ -18,14 +18,16 @@ from socket import (
 import gevent
 
 from pystack.errors import StackStopped
+from pystack.scope import scoped
 from pystack.sockets import kernel, protocol
 from pystack.sockets.datagram_end import DatagramEnd
-from pystack.sockets.ends import pack_endpoint, refusal
+from pystack.sockets.ends import V4_MAPPED, pack_endpoint, refusal
 from pystack.sockets.poller import HANGUP, Poller
 from pystack.sockets.stream_end import StreamEnd
 
 GRAVES = 4096  # sockets whose connection is over, and that a program may still ask about
 _ANCILLARY = 64
+_LOOPBACK6 = bytes(15) + b"\x01"
 _RETRY = 0.1  # seconds after a shortage of descriptors
 _CLOEXEC = 0x40000000  # MSG_CMSG_CLOEXEC
 
@@ -236,6 +238,10 @@ class Service:
                 reply(0, self._pack_interfaces())
             elif operation == protocol.NAME_SERVERS:
                 reply(0, "\0".join("\n".join(found) for found in self._name_servers()).encode())
+            elif operation == protocol.SOURCE:
+                reply(0, self._source_towards(body))
+            elif operation == protocol.VERSIONS:
+                reply(0, self._versions())
             elif operation == protocol.LEAVE:
                 (seconds,) = protocol.SECONDS.unpack_from(body)
                 children = [pid for (pid,) in protocol.COUNT.iter_unpack(body[protocol.SECONDS.size :])]
@@ -341,6 +347,22 @@ class Service:
     def _identify(self, end, body, reply):
         kind = SOCK_STREAM if end.transport == "tcp" else SOCK_DGRAM
         reply(0, protocol.INTS.pack(end.family, kind, 0))
+
+    def _versions(self):
+        outward = [address for _, _, addresses in self._interfaces() for address in addresses]
+        outward = [address for address in outward if address[0] != 127 and address != _LOOPBACK6]
+        return bytes({4 if len(address) == 4 else 6 for address in outward})
+
+    def _source_towards(self, body):
+        address, _, scope = protocol.unpack_endpoint(body)
+        if address is None:
+            raise refusal(errno.EINVAL)
+        if address[:12] == V4_MAPPED:
+            address = address[12:]
+        facts = self.paths.path(scoped(address, scope & 0xFFFF) if len(address) == 16 else address)
+        if facts is None or facts.source is None:
+            raise refusal(errno.ENETUNREACH)
+        return pack_endpoint(facts.source, 0)
 
     def _pack_interfaces(self):
         return b"".join(
