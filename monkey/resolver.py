@@ -240,11 +240,10 @@ class Resolver:
             raise _gaierror(_socket.EAI_NONAME)
         mapped = family == AF_INET6 and flags & _socket.AI_V4MAPPED
         canonical, found = self._lookup(name, (AF_INET, AF_INET6) if mapped else self._wanted(family))
-        if mapped:
-            if not flags & _socket.AI_ALL and found[0][0] == AF_INET6:
-                found = [entry for entry in found if entry[0] == AF_INET6]
-            found = [_as_family(entry, AF_INET6, flags) for entry in found]
-        return canonical, self._ordered(found)
+        if mapped and not flags & _socket.AI_ALL:
+            found = [entry for entry in found if entry[0] == AF_INET6] or found
+        found = self._ordered(found)
+        return canonical, [_as_family(entry, AF_INET6, flags) for entry in found] if mapped else found
 
     def _ordered(self, found):
         """RFC 6724 §6; glibc does not look at a single one."""
