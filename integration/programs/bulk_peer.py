@@ -15,7 +15,8 @@ from content import content, sha256
 
 
 def serve(address, port, _):
-    with socket.create_server((address, port), backlog=64) as listener:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.create_server((address, port), family=family, backlog=64) as listener:
         print("ready", flush=True)
         while True:
             connection, _ = listener.accept()
