@@ -96,7 +96,7 @@ def _turn_switch(record, entry, text):
         for setting in ("forwarding", "accept_ra"):
             if name != "all" and (name, setting) != ("default", "accept_ra"):
                 value = read(f"{_CONF}{name}/{setting}")
-                if value is not None:
+                if value is not None:  # else the interface has gone meanwhile
                     before[f"{name}/{setting}"] = value
     if text == "1":
         entry["default"] = before["default/forwarding"]
@@ -104,7 +104,9 @@ def _turn_switch(record, entry, text):
     record.save(_ENTRY, {**entry, "unfinished": before})
     try:
         for place, value in before.items():
-            if place.endswith("/accept_ra") and value != "2":
+            name, _, setting = place.partition("/")
+            # Only where routers are believed now: an advertisement may come in this moment.
+            if setting == "accept_ra" and value == "1" and before.get(f"{name}/forwarding") == "0":
                 write(_CONF + place, "2")
         write(_SWITCH, text)
     finally:
