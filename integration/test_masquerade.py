@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from integration.support import masquerades
+from integration.support.masquerades import pings, tables
 from integration.support.namespaces import Namespace, veth
 from integration.support.stacks import on_tap
-from pystack.device import nftables
-from pystack.device.masquerade import Masquerade
 from pystack.errors import DeviceError
 
 NETWORK = "10.77.0.0/24"
@@ -22,7 +22,7 @@ SERVER = "192.0.2.2"
 PROGRAM = f"""
 import signal
 from pystack.device.masquerade import Masquerade
-masquerade = Masquerade("tap0", "{NETWORK}")
+masquerade = Masquerade("tap0", ["{NETWORK}"])
 masquerade.open()
 print("up", flush=True)
 {{body}}
@@ -76,33 +76,8 @@ def forwarding(namespace):
         }
 
 
-def tables(namespace):
-    with namespace.entered():
-        connection = nftables.Nftables()
-        try:
-            return set(connection.tables())
-        finally:
-            connection.close()
-
-
-class Opened:
-    """A Masquerade open in a namespace."""
-
-    def __init__(self, namespace, interface="tap0", network=NETWORK):
-        self._namespace = namespace
-        self.masquerade = Masquerade(interface, network)
-        with namespace.entered():
-            self.masquerade.open()
-
-    def close(self):
-        with self._namespace.entered():
-            self.masquerade.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc_info):
-        self.close()
+def opened_on(namespace, interface="tap0", network=NETWORK):
+    return masquerades.Opened(namespace, interface, [network])
 
 
 def start(namespace, body):
@@ -121,10 +96,6 @@ def finish(process):
     return said.decode(), process.returncode
 
 
-def pings(namespace, address):
-    return namespace.run(["ping", "-c", "1", "-W", "1", address]).returncode == 0
-
-
 def test_tcp_and_ping_get_out_and_back_under_the_routers_address(namespace, inner, outer):
     before = forwarding(namespace)
     assert not pings(inner, SERVER)
@@ -132,7 +103,7 @@ def test_tcp_and_ping_get_out_and_back_under_the_routers_address(namespace, inne
         listener.bind((SERVER, 80))
         listener.listen()
         listener.settimeout(10)
-        with Opened(namespace):
+        with opened_on(namespace):
             assert tables(namespace) == {"pystack_tap0"}
             assert pings(inner, SERVER)
             with inner.socket(socket.AF_INET, socket.SOCK_STREAM) as client:
@@ -152,7 +123,7 @@ def test_tcp_and_ping_get_out_and_back_under_the_routers_address(namespace, inne
 
 
 def test_a_stack_on_a_tap_gets_out(namespace, outer):
-    with on_tap(namespace) as stack, Opened(namespace, "ps0"):
+    with on_tap(namespace) as stack, opened_on(namespace, "ps0"):
         assert stack.ping(SERVER, count=1)[0].error is None
 
 
@@ -166,7 +137,7 @@ def test_only_replies_come_in_by_an_interface_that_was_off(namespace, inner, out
         third.ip("addr add 198.51.100.2/24 dev eth0")
         third.ip("route add default via 198.51.100.1")
         set_forwarding(namespace, "third0", 0)
-        with Opened(namespace):
+        with opened_on(namespace):
             assert not pings(outer, INNER)
             assert not pings(outer, "198.51.100.2")
             assert pings(inner, "198.51.100.2") and pings(inner, SERVER)
@@ -177,7 +148,7 @@ def test_a_host_that_forwards_already_goes_on_as_it_was(namespace, inner, outer)
     switch(namespace, 1)
     before = forwarding(namespace)
     assert pings(outer, INNER)
-    with Opened(namespace):
+    with opened_on(namespace):
         assert forwarding(namespace) == before
         assert pings(outer, INNER) and pings(inner, SERVER)
     assert forwarding(namespace) == before and set(before.values()) == {1}
@@ -185,18 +156,18 @@ def test_a_host_that_forwards_already_goes_on_as_it_was(namespace, inner, outer)
 
 def test_an_interface_that_was_on_or_off_by_itself_is_so_again(namespace, inner, outer):
     set_forwarding(namespace, "out0", 1)
-    with Opened(namespace):
+    with opened_on(namespace):
         assert forwarding(namespace)["tap0"] == 1
     assert (forwarding(namespace)["out0"], forwarding(namespace)["tap0"]) == (1, 0)
     switch(namespace, 1)
     set_forwarding(namespace, "out0", 0)
-    with Opened(namespace):
+    with opened_on(namespace):
         assert forwarding(namespace)["out0"] == 1
     assert (forwarding(namespace)["out0"], forwarding(namespace)["tap0"]) == (0, 1)
 
 
 def test_what_somebody_else_has_switched_on_meanwhile_stays_on(namespace, inner):
-    with Opened(namespace):
+    with opened_on(namespace):
         switch(namespace, 1)
     assert set(forwarding(namespace).values()) == {1}
     assert tables(namespace) == set()
@@ -207,9 +178,9 @@ def test_the_last_of_several_restores(namespace, outer):
         namespace.ip(f"tuntap add {name} mode tap")
         set_forwarding(namespace, name, 0)
     before = forwarding(namespace)
-    first = Opened(namespace, "tap1", "10.1.0.0/24")
+    first = opened_on(namespace, "tap1", "10.1.0.0/24")
     assert forwarding(namespace) == {**before, "tap1": 1, "out0": 1}
-    second = Opened(namespace, "tap2", "10.2.0.0/24")
+    second = opened_on(namespace, "tap2", "10.2.0.0/24")
     assert tables(namespace) == {"pystack_tap1", "pystack_tap2"}
     first.close()
     assert forwarding(namespace) == {**before, "tap2": 1, "out0": 1}
@@ -220,7 +191,7 @@ def test_the_last_of_several_restores(namespace, outer):
 
 
 def test_an_interface_that_has_gone_meanwhile_is_no_matter(namespace, inner, outer, caplog):
-    with Opened(namespace):
+    with opened_on(namespace):
         namespace.ip("link del out0")
         namespace.ip("link del tap0")
     assert tables(namespace) == set()
@@ -228,7 +199,7 @@ def test_an_interface_that_has_gone_meanwhile_is_no_matter(namespace, inner, out
 
 
 def test_it_may_be_closed_twice_and_opened_again(namespace, inner, outer):
-    opened = Opened(namespace)
+    opened = opened_on(namespace)
     for _ in range(2):
         opened.close()
         opened.close()
@@ -249,14 +220,14 @@ def test_a_killed_process_leaves_no_table_and_the_next_one_restores(namespace, i
     assert finish(process) == ("", -end)
     assert tables(namespace) == set()
     set_forwarding(namespace, "tap0", 0)  # a TAP would have gone with the process
-    with Opened(namespace):
+    with opened_on(namespace):
         assert pings(inner, SERVER)
     assert forwarding(namespace) == before
 
 
 def test_one_that_is_killed_leaves_the_others_as_they_are(namespace, inner):
     namespace.ip("tuntap add tap1 mode tap")
-    with Opened(namespace, "tap1", "10.1.0.0/24"):
+    with opened_on(namespace, "tap1", "10.1.0.0/24"):
         process = start(namespace, "signal.pause()")
         process.kill()
         finish(process)
@@ -289,17 +260,17 @@ os.kill(child, signal.SIGKILL)
 
 
 def test_a_second_one_for_the_same_interface_is_refused_and_changes_nothing(namespace, inner):
-    with Opened(namespace):
+    with opened_on(namespace):
         before = forwarding(namespace)
         with pytest.raises(DeviceError, match=r"'tap0': there is a table 'ip pystack_tap0' already"):
-            Opened(namespace)
+            opened_on(namespace)
         assert forwarding(namespace) == before
         assert pings(inner, SERVER)
 
 
 def test_no_such_interface(namespace):
     with pytest.raises(DeviceError, match=r"cannot set up --nat for 'tap9': there is no such interface"):
-        Opened(namespace, "tap9")
+        opened_on(namespace, "tap9")
     assert tables(namespace) == set()
 
 
@@ -322,9 +293,9 @@ except Exception as error:
 
 
 def test_a_chain_of_somebody_elses_that_drops_is_told(namespace, inner, caplog):
-    with Opened(namespace):
+    with opened_on(namespace):
         assert not caplog.records
     namespace.run([sys.executable, "-c", FIREWALL], check=True)
-    with Opened(namespace):
+    with opened_on(namespace):
         assert "the nftables chain 'ip filter FORWARD' drops" in caplog.text
         assert not pings(inner, SERVER)

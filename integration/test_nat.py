@@ -2,6 +2,7 @@
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -10,9 +11,14 @@ from integration.support.namespaces import Namespace, veth
 from integration.support.programs import Runner
 
 PORT = 8097
+BOTH = ("--address", "fdc5:77ab:1b4e::2/64")  # beside the IPv4 address
 TABLES = (
     "from pyroute2.nftables.main import NFTables\n"
-    "with NFTables(nfgen_family=2) as nft: print([table.get_attr('NFTA_TABLE_NAME') for table in nft.get_tables()])"
+    "names = []\n"
+    "for family in (2, 10):\n"
+    "    with NFTables(nfgen_family=family) as nft:\n"
+    "        names += [table.get_attr('NFTA_TABLE_NAME') for table in nft.get_tables()]\n"
+    "print(names)"
 )
 
 
@@ -23,6 +29,8 @@ def outside(namespace):
         veth(namespace, "out0", made, "out1")
         namespace.ip("addr add 192.0.2.1/24 dev out0")
         made.ip("addr add 192.0.2.2/24 dev out1")
+        namespace.ip("addr add 2001:db8::1/64 dev out0 nodad")
+        made.ip("addr add 2001:db8::2/64 dev out1 nodad")
         yield made
 
 
@@ -38,8 +46,19 @@ def nat(runner):
     return runner.run_here("-c", TABLES).out.strip(), forwarding
 
 
-def serve(runner, outside):
-    server = runner.start_in(outside, "bulk_peer.py", "serve", "0.0.0.0", PORT, 0)
+def settings6(namespace):
+    """``{file: text}`` of what IPv6 forwarding could change."""
+    with namespace.entered():
+        return {
+            str(path): path.read_text()
+            for name in ("forwarding", "force_forwarding", "accept_ra")
+            for interface in ("all", "default", "out0")
+            for path in Path(f"/proc/sys/net/ipv6/conf/{interface}").glob(name)
+        }
+
+
+def serve(runner, outside, address="0.0.0.0"):
+    server = runner.start_in(outside, "bulk_peer.py", "serve", address, PORT, 0)
     server.until("ready")
     return server
 
@@ -50,6 +69,14 @@ def test_the_program_reaches_beyond_the_host(runner, outside):
     facts = runner.run("bulk_peer.py", "send", "192.0.2.2", PORT, 1_000_000, options=["--nat"]).facts()
     assert facts == {"answer": f"1000000 {sha256(content(1_000_000))}"}
     assert nat(runner) == before == ("[]", "0")
+
+
+def test_the_program_reaches_beyond_the_host_by_ipv6(runner, outside, namespace):
+    before = nat(runner), settings6(namespace)
+    serve(runner, outside, "2001:db8::2")
+    facts = runner.run("bulk_peer.py", "send", "2001:db8::2", PORT, 1_000_000, options=["--nat", *BOTH]).facts()
+    assert facts == {"answer": f"1000000 {sha256(content(1_000_000))}"}
+    assert (nat(runner), settings6(namespace)) == before and before[0] == ("[]", "0")
 
 
 def test_without_it_nothing_comes_back(runner, outside):

@@ -206,7 +206,7 @@ class Engine:
     def _start_nat(self, name, networks):
         from pystack.device.masquerade import Masquerade
 
-        self._masquerade = Masquerade(name, networks[0])
+        self._masquerade = Masquerade(name, networks)
         self._masquerade.open()
 
     def _start_publishing(self):

@@ -4,179 +4,155 @@ Linux forwards a packet if the interface by which it *came in* has ``forwarding`
 interface that leads out; which one that is, the routes say anew for each packet. ``net.ipv4.ip_forward`` is left alone:
 it is a switch that overwrites the settings of all interfaces, so that they could not be restored; and as we never
 touch it, its change tells that somebody else (docker, an administrator) wants forwarding now, and goes on wanting it.
-
-The record is a file in /run, one for each network namespace. It outlives a process that was killed: the next one takes
-over what that one has turned on, and restores it.
 """
 
-import errno
-import fcntl
-import json
 import os
-import sys
-import tempfile
-from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_DGRAM, SOL_SOCKET, if_indextoname, socket
+from _socket import if_indextoname  # what nobody patches in place
 
 _CONF = "/proc/sys/net/ipv4/conf/"
-_SO_NETNS_COOKIE = 71  # since Linux 5.14; as most architectures number it
+_ENTRY = "ipv4"  # of the record: {"switch": was the switch on, "interfaces": {index: name}}
 
 
-def is_on(name):
-    """Whether the interface *name* ("all": the switch) forwards; None if it has no IPv4, or is gone. Raises OSError."""
+def read(path):
+    """The text of a sysctl's file; None if it is not there. Raises OSError."""
     try:
-        with open(_CONF + name + "/forwarding") as file:
-            return file.read().strip() != "0"
+        with open(path) as file:
+            return file.read().strip()
     except FileNotFoundError:
         return None
 
 
-def turn(name, on):
-    """Set it; nothing happens if the interface has no IPv4, or is gone. Raises OSError, with a file name."""
-    path = _CONF + name + "/forwarding"
+def write(path, text):
+    """Set a sysctl; nothing happens if its file is not there. Raises OSError, with the file's name."""
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return
     try:
-        os.write(fd, b"1" if on else b"0")
+        os.write(fd, text.encode())
     except OSError as error:
         raise OSError(error.errno, error.strerror, path) from None
     finally:
         os.close(fd)
 
 
-class Record:
-    """The record of the namespace that the calling thread is in, locked against other processes from ``with`` to the
-    end of the block: short, for they wait. Opening and locking raises OSError.
+def name_of(index):
+    """The name that an interface has now; None if it is gone, and its settings with it."""
+    try:
+        return if_indextoname(index)
+    except OSError:
+        return None
 
-    Attributes:
-        interfaces: ``{index: name}`` of those that pystacks have turned on. The name is for the person who reads it.
-        switch: whether all interfaces had been turned on when the first was recorded.
+
+class Flags:
+    """A setting of 0 or 1 that each interface has for itself, and those of them that pystacks have turned on.
+
+    Args:
+        folder: with a folder for each interface.
+        setting: the file's name in it.
+        interfaces: ``{index: name}`` of those that have been turned on. The name is for the person who reads it.
     """
 
-    def __init__(self):
-        self.interfaces = {}
-        self.switch = False
-        self._path = ""
-        self._fd = -1
+    def __init__(self, folder, setting, interfaces=()):
+        self.interfaces = {int(index): name for index, name in dict(interfaces).items()}
+        self._folder = folder
+        self._setting = setting
 
-    def __enter__(self):
-        self._path = os.path.join(_directory(), f"pystack-forwarding-{_namespace()}")
-        while True:
-            self._fd = _open(self._path)
-            try:
-                if _is_at(self._fd, self._path):
-                    break
-            except BaseException:
-                self._release()
-                raise
-            self._release()  # another process has removed it while we waited for the lock
-        self._read()
-        return self
+    def is_on(self, name):
+        """Whether it is on; None if the interface does not have it, or is gone. Raises OSError."""
+        text = read(self._path(name))
+        return None if text is None else text != "0"
 
-    def __exit__(self, *exc_info):
-        try:
-            if not self.interfaces:
-                os.unlink(self._path)
-        finally:
-            self._release()
+    def turn(self, name, on):
+        """Set it; nothing happens if the interface does not have it, or is gone. Raises OSError, with a file name."""
+        write(self._path(name), "1" if on else "0")
 
-    def drop_if_switched_on(self):
-        """Forget all if somebody has turned on forwarding for the whole namespace meanwhile: it is theirs now."""
-        if self.interfaces and not self.switch and is_on("all"):
-            self.interfaces = {}
-            self.save()
+    def add(self, links):
+        """Note those of *links*, ``(index, name)``, that are off; `turn_on` is to follow."""
+        self.interfaces.update((index, name) for index, name in links if self.is_on(name) is False)
 
-    def turn_on(self, links):
-        """Turn on those of *links*, ``(index, name)``, that are off. Raises OSError."""
-        if not self.interfaces:
-            self.switch = is_on("all")
-        self.interfaces.update((index, name) for index, name in links if is_on(name) is False)
-        self.save()  # first: what is killed in between has recorded too much rather than too little
+    def turn_on(self):
+        """Turn on what is noted. Raises OSError."""
         for index in self.interfaces:
-            name = _name(index)
-            if name is not None and not is_on(name):
-                turn(name, True)
+            name = name_of(index)
+            if name is not None and not self.is_on(name):
+                self.turn(name, True)
 
     def turn_off(self):
-        """Turn off what was turned on. Returns the OSErrors; what could not be set stays recorded."""
-        self.drop_if_switched_on()
+        """Turn off what is noted. Returns the OSErrors; what could not be set stays noted."""
         errors = []
         for index in list(self.interfaces):
-            name = _name(index)
+            name = name_of(index)
             try:
                 if name is not None:
-                    turn(name, False)
+                    self.turn(name, False)
             except OSError as error:
                 errors.append(error)
             else:
                 del self.interfaces[index]
-        self.save()
         return errors
 
-    def save(self):
-        text = json.dumps({"switch": self.switch, "interfaces": self.interfaces}).encode()
-        os.pwrite(self._fd, text, 0)
-        os.ftruncate(self._fd, len(text))
-
-    def _read(self):
-        try:
-            found = json.loads(os.pread(self._fd, 1 << 20, 0))
-            self.interfaces = {int(index): name for index, name in found["interfaces"].items()}
-            self.switch = found["switch"]
-        except (ValueError, KeyError):
-            self.interfaces = {}  # new, or its writer was killed half-way, before it had turned on anything
-
-    def _release(self):
-        fd, self._fd = self._fd, -1
-        os.close(fd)
+    def _path(self, name):
+        return os.path.join(self._folder, name, self._setting)
 
 
-def _open(path):
-    """A locked descriptor of the file, which is made if it is not there."""
-    # O_NOFOLLOW, and the owner, because the folder may be one in which everybody may put links and files.
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        if os.fstat(fd).st_uid != os.geteuid():
-            raise PermissionError(errno.EPERM, "is of another user", path)
-        fcntl.flock(fd, fcntl.LOCK_EX)
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
+class Ipv4Forwarding:
+    """IPv4's, for one TAP; in the network namespace of the calling thread.
 
+    `turn_on` and `turn_off` take the namespace's `record.Record`, entered.
+    """
 
-def _is_at(fd, path):
-    try:
-        return os.path.samestat(os.fstat(fd), os.stat(path, follow_symlinks=False))
-    except FileNotFoundError:
-        return False
+    possible = True
 
+    def __init__(self, tap):
+        self._tap = tap
+        self._was_off = False  # the TAP's own
+        self._was_switched_on = False  # all interfaces'
 
-def _directory():
-    """/run; something else for who may not write there, like root in a user namespace."""
-    for path in ("/run", os.environ.get("XDG_RUNTIME_DIR")):
-        if path and os.access(path, os.W_OK | os.X_OK):
-            return path
-    return tempfile.gettempdir()
+    def turn_on(self, record, others):
+        """Forward what comes in by the TAP, and by *others*, ``[(index, name)]``. Raises OSError.
 
+        Returns:
+            the indexes of those interfaces that forward only because of pystacks.
+        """
+        flags, switch = self._load(record)
+        if not flags.interfaces:
+            switch = flags.is_on("all")
+        flags.add(others)
+        self._save(record, flags, switch)  # first: what is killed in between has recorded too much, not too little
+        flags.turn_on()
+        self._was_switched_on = flags.is_on("all")
+        self._was_off = flags.is_on(self._tap) is False
+        if self._was_off:
+            flags.turn(self._tap, True)
+        return list(flags.interfaces)
 
-def _namespace():
-    """Text that no other network namespace has had or will have; the inode's number would be used again soon."""
-    with open("/proc/sys/kernel/random/boot_id") as file:
-        boot = file.read().strip()
-    made = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC)
-    try:
-        cookie = int.from_bytes(made.getsockopt(SOL_SOCKET, _SO_NETNS_COOKIE, 8), sys.byteorder)
-    except OSError:
-        cookie = os.stat("/proc/thread-self/ns/net").st_ino
-    finally:
-        made.close()
-    return f"{boot[:8]}-{cookie}"
+    def turn_off(self, record, last):
+        """Undo it; of the other interfaces only if it is the *last* of all pystacks. Returns the OSErrors."""
+        flags, switch = self._load(record)
+        errors = []
+        if last:
+            errors = flags.turn_off()
+            self._save(record, flags, switch)
+        # As in _load: if all have been turned on, it is somebody else's now.
+        if self._was_off and (self._was_switched_on or not flags.is_on("all")):
+            try:
+                flags.turn(self._tap, False)
+            except OSError as error:
+                errors.append(error)
+        self._was_off = False
+        return errors
 
+    def _load(self, record):
+        """``(flags, switch)``; all forgotten if somebody has turned on forwarding for the whole namespace meanwhile."""
+        entry = record.entries.get(_ENTRY, {})
+        flags = Flags(_CONF, "forwarding", entry.get("interfaces", {}))
+        switch = entry.get("switch", False)
+        if flags.interfaces and not switch and flags.is_on("all"):
+            flags.interfaces = {}
+            self._save(record, flags, switch)
+        return flags, switch
 
-def _name(index):
-    try:
-        return if_indextoname(index)
-    except OSError:
-        return None  # it is gone, and its setting with it
+    def _save(self, record, flags, switch):
+        interfaces = flags.interfaces
+        record.save(_ENTRY, {"switch": switch, "interfaces": interfaces} if interfaces else None)

@@ -4,13 +4,17 @@ import errno
 import ipaddress
 import logging
 
-from pystack.device import forwarding, nftables
+from pystack.device import nftables
+from pystack.device.forwarding import Ipv4Forwarding
+from pystack.device.forwarding6 import Ipv6Forwarding
+from pystack.device.record import Record
 from pystack.device.rtnetlink import Rtnetlink
 from pystack.errors import DeviceError
 
 log = logging.getLogger("pystack.device")
 
-_TABLE = "pystack_"  # and the interface's name; family ip
+_TABLE = "pystack_"  # and the interface's name
+_FORWARDING = {4: Ipv4Forwarding, 6: Ipv6Forwarding}
 _SRCNAT = 100  # the priorities that nft(8) calls srcnat and filter
 _FILTER = 0
 
@@ -18,9 +22,12 @@ _FILTER = 0
 class Masquerade:
     """Let what comes from a TAP reach beyond the host, in the network namespace of the calling thread.
 
-    It turns on IPv4 forwarding for the TAP and for the other interfaces there are, save other TAPs, and masquerades in
-    an nftables table ``ip pystack_<interface>``. The host does not become its neighbours' router by it: by an interface
-    that had to be turned on, only replies come in. An interface that appears later is not turned on.
+    It turns on forwarding for the TAP and for the other interfaces there are, save other TAPs, and masquerades in the
+    nftables tables ``ip pystack_<interface>`` and ``ip6 pystack_<interface>``. The host does not become its neighbours'
+    router by it: by an interface that had to be turned on, only replies come in. An interface that appears later is not
+    turned on.
+
+    A host that has no IPv6 gets IPv4 alone; where it has, but what is needed cannot be set, a warning says so.
 
     `close` undoes all of it; several processes may each have one, and the last one restores the forwarding. If the
     process is killed instead, the kernel removes the table, the TAP's setting goes with the TAP, and the setting of the
@@ -30,19 +37,21 @@ class Masquerade:
 
     Args:
         interface: the TAP's name; it must be there when `open` is called.
-        network: "address/prefix length" of the IPv4 network behind it.
+        networks: "address/prefix length" of those behind it, at least one.
     """
 
-    def __init__(self, interface, network):
+    def __init__(self, interface, networks):
         self._interface = interface
+        self._networks = {}  # version -> `ipaddress` networks; IPv4 is the first that is set up
         try:
-            self._network = ipaddress.IPv4Network(network)
+            for network in sorted(map(ipaddress.ip_network, networks), key=lambda network: network.version):
+                self._networks.setdefault(network.version, []).append(network)
         except ValueError as error:
-            raise DeviceError(f"cannot set up --nat: {network!r} is not an IPv4 network: {error}") from None
-        self._nftables = None  # the open connection: the table lives as long
-        self._touched = False  # there may be something to restore
-        self._was_off = False  # the TAP's own forwarding
-        self._was_switched_on = False  # all interfaces' forwarding
+            raise DeviceError(f"cannot set up --nat: {error}") from None
+        if not self._networks:
+            raise DeviceError("cannot set up --nat: there is no network behind it")
+        self._nftables = None  # the open connection: the tables live as long
+        self._touched = {}  # version -> the forwarding of which there may be something to restore
 
     def open(self):
         """Set it up. Whatever fails, nothing is left behind. Raises DeviceError."""
@@ -70,12 +79,12 @@ class Masquerade:
             if self._touched:
                 self._restore()
         except Exception as error:
-            log.warning("--nat for %s: IPv4 forwarding is not restored: %s", self._interface, error)
+            log.warning("--nat for %s: forwarding is not restored: %s", self._interface, error)
         self.abandon()
 
     def abandon(self):
-        """Let go without undoing anything: for a forked child, whose copy of the connection would keep the table."""
-        self._touched = False
+        """Let go without undoing anything: for a forked child, whose copy of the connection would keep the tables."""
+        self._touched = {}
         held, self._nftables = self._nftables, None
         if held is not None:
             held.close()
@@ -83,22 +92,39 @@ class Masquerade:
     def _open(self):
         self._nftables = nftables.Nftables()
         tap, others = self._find_links()
-        with forwarding.Record() as record:
+        with Record() as record:
             table = _TABLE + self._interface
-            if table in self._nftables.tables():
-                raise DeviceError(
-                    f"cannot set up --nat for {self._interface!r}: there is a table 'ip {table}' already: another"
-                    f" process has it; if not, remove it (nft delete table ip {table})"
-                )
-            self._touched = True
-            record.drop_if_switched_on()
-            record.turn_on(others)
-            self._was_switched_on = forwarding.is_on("all")
-            self._was_off = forwarding.is_on(self._interface) is False
-            if self._was_off:
-                forwarding.turn(self._interface, True)
-            self._nftables.add_table(table, self._chains(tap, record.interfaces))
-        for chain in self._nftables.chains_that_drop(nftables.FORWARD):
+            for version in self._networks:
+                if table in self._nftables.tables(version):
+                    name = f"{nftables.FAMILIES[version]} {table}"
+                    raise DeviceError(
+                        f"cannot set up --nat for {self._interface!r}: there is a table '{name}' already: another"
+                        f" process has it; if not, remove it (nft delete table {name})"
+                    )
+            for version, networks in self._networks.items():
+                forwarding = _FORWARDING[version](self._interface)
+                if forwarding.possible:
+                    self._set_up(record, version, networks, forwarding, tap, others)
+                elif len(self._networks) == 1:
+                    raise OSError(errno.EAFNOSUPPORT, f"the host has no IPv{version}")
+        for version in self._touched:
+            self._warn_of_firewalls(version)
+
+    def _set_up(self, record, version, networks, forwarding, tap, others):
+        """One version of IP. Without IPv6 there may still be IPv4: that it fails is told, and undone."""
+        self._touched[version] = forwarding
+        try:
+            turned_on = forwarding.turn_on(record, others)
+            self._nftables.add_table(version, _TABLE + self._interface, _chains(networks, tap, turned_on))
+        except OSError as error:
+            if len(self._touched) == 1:
+                raise
+            log.warning("--nat for %s: IPv4 alone, not IPv%d: %s", self._interface, version, _advice(error))
+            self._turn_off(record, version)
+            del self._touched[version]
+
+    def _warn_of_firewalls(self, version):
+        for chain in self._nftables.chains_that_drop(nftables.FORWARD, version):
             log.warning(
                 "--nat for %s: the nftables chain '%s' drops what it has no rule for; it must accept what goes to and"
                 " from %s (docker: iptables -I DOCKER-USER -i %s -j ACCEPT, and the same with -o)",
@@ -119,50 +145,47 @@ class Masquerade:
         others = [(index, name) for index, name, kind in links if kind not in ("loopback", "tap") and index != own[0]]
         return own[0], others
 
-    def _chains(self, tap, turned_on):
-        """What the table holds.
-
-        There is no rule that accepts: a packet has to pass the chains of all tables, so an accept here would not save
-        it from another one's policy to drop (docker's, a firewall's), and without one it passes here anyway.
-        """
-        masquerade = nftables.is_from(self._network) + nftables.leaves_by_another_than(tap) + nftables.masquerade()
-        # Back by the same interface is let through: with br_netfilter all that a bridge carries looks like that.
-        only_replies = [
-            nftables.comes_in_by(index)
-            + nftables.leaves_by_another_than(index)
-            + nftables.is_no_reply()
-            + nftables.drop()
-            for index in turned_on
-        ]
-        return {
-            "postrouting": ("nat", nftables.POSTROUTING, _SRCNAT, [masquerade]),
-            "forward": ("filter", nftables.FORWARD, _FILTER, only_replies),
-        }
-
     def _restore(self):
-        """The forwarding. Our table still stands, so that nothing gets through in between."""
-        with forwarding.Record() as record:
-            own = _TABLE + self._interface
-            others = [
-                table
-                for table, owned in self._nftables.tables().items()
-                if owned and table.startswith(_TABLE) and table != own
-            ]
-            errors = record.turn_off() if not others else []
-            # As in Record.drop_if_switched_on: now it is somebody else's.
-            if self._was_off and (self._was_switched_on or not forwarding.is_on("all")):
-                forwarding.turn(self._interface, False)
-            self._was_off = False
-            self.abandon()  # the table goes before the lock does: it tells the others that we are there
-        for error in errors:
-            log.warning("--nat for %s: IPv4 forwarding is not restored: %s", self._interface, error)
+        """The forwarding. Our tables still stand, so that nothing gets through in between."""
+        with Record() as record:
+            for version in self._touched:
+                self._turn_off(record, version)
+            self.abandon()  # the tables go before the lock does: they tell the others that we are there
+
+    def _turn_off(self, record, version):
+        own = _TABLE + self._interface
+        tables = self._nftables.tables(version)
+        last = not any(owned and table.startswith(_TABLE) and table != own for table, owned in tables.items())
+        for error in self._touched[version].turn_off(record, last):
+            log.warning("--nat for %s: IPv%d forwarding is not restored: %s", self._interface, version, error)
+
+
+def _chains(networks, tap, turned_on):
+    """What a table holds.
+
+    There is no rule that accepts: a packet has to pass the chains of all tables, so an accept here would not save it
+    from another one's policy to drop (docker's, a firewall's), and without one it passes here anyway.
+    """
+    masquerades = [
+        nftables.is_from(network) + nftables.leaves_by_another_than(tap) + nftables.masquerade() for network in networks
+    ]
+    # Back by the same interface is let through: with br_netfilter all that a bridge carries looks like that.
+    only_replies = [
+        nftables.comes_in_by(index) + nftables.leaves_by_another_than(index) + nftables.is_no_reply() + nftables.drop()
+        for index in turned_on
+    ]
+    return {
+        "postrouting": ("nat", nftables.POSTROUTING, _SRCNAT, masquerades),
+        "forward": ("filter", nftables.FORWARD, _FILTER, only_replies),
+    }
 
 
 def _advice(error):
     if error.errno in (errno.EPERM, errno.EACCES, errno.EROFS) and error.filename and "/sys/" in error.filename:
+        name = "net.ipv6.conf.all.forwarding" if "/ipv6/" in error.filename else "net.ipv4.ip_forward"
         return (
             f"cannot write {error.filename}: {error.strerror} (run as root; in a container: --privileged, or"
-            " --sysctl net.ipv4.ip_forward=1)"
+            f" --sysctl {name}=1)"
         )
     if error.errno in (errno.EPERM, errno.EACCES) and not error.filename:
         return "needs CAP_NET_ADMIN (run as root, or set up forwarding and NAT yourself and leave out --nat)"

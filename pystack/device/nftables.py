@@ -6,7 +6,9 @@ death of the process. A socket belongs to the network namespace in which it was 
 
 import os
 import struct
-from _socket import AF_INET, AF_NETLINK, MSG_DONTWAIT, SOCK_CLOEXEC, SOCK_RAW, socket  # what nobody patches in place
+
+# What nobody patches in place.
+from _socket import AF_INET, AF_INET6, AF_NETLINK, MSG_DONTWAIT, SOCK_CLOEXEC, SOCK_RAW, socket
 
 _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr
 _ERROR = struct.Struct("=i")
@@ -28,7 +30,9 @@ _NFT_MSG = _NFNL_SUBSYS_NFTABLES << 8
 _NEWTABLE, _GETTABLE, _NEWCHAIN, _GETCHAIN, _NEWRULE = 0, 1, 3, 4, 6
 _NFT_TABLE_F_OWNER = 2  # since Linux 5.12
 _NF_DROP = 0
-_FAMILIES = {1: "inet", 2: "ip"}  # those that IPv4 packets come through
+FAMILIES = {4: "ip", 6: "ip6"}  # the family of tables for one version of IP
+_NUMBERS = {4: AF_INET, 6: AF_INET6}
+_INET = 1  # the family for both
 FORWARD = 2  # <linux/netfilter.h>, enum nf_inet_hooks
 POSTROUTING = 4
 
@@ -52,12 +56,13 @@ def leaves_by_another_than(index):
 
 
 def is_from(network):
-    """*network* is an `ipaddress.IPv4Network`."""
+    """*network* is an `ipaddress.IPv4Network` or IPv6Network."""
+    offset, length = (12, 4) if network.version == 4 else (8, 16)  # of the source address
     mask = {"attrs": [("NFTA_DATA_VALUE", network.netmask.packed)]}
-    zero = {"attrs": [("NFTA_DATA_VALUE", bytes(4))]}
+    zero = {"attrs": [("NFTA_DATA_VALUE", bytes(length))]}
     return [
-        _expression("payload", ("DREG", _REG), ("BASE", _NETWORK_HEADER), ("OFFSET", 12), ("LEN", 4)),
-        _expression("bitwise", ("SREG", _REG), ("DREG", _REG), ("LEN", 4), ("MASK", mask), ("XOR", zero)),
+        _expression("payload", ("DREG", _REG), ("BASE", _NETWORK_HEADER), ("OFFSET", offset), ("LEN", length)),
+        _expression("bitwise", ("SREG", _REG), ("DREG", _REG), ("LEN", length), ("MASK", mask), ("XOR", zero)),
         _compare(_CMP_EQ, network.network_address.packed),
     ]
 
@@ -97,33 +102,34 @@ class Nftables:
         """The tables made over this connection go with it."""
         self._socket.close()
 
-    def tables(self):
-        """``{name: is owned by a socket}`` of the tables of family ip."""
+    def tables(self, version):
+        """``{name: is owned by a socket}`` of the tables for a version of IP alone."""
         from pyroute2.netlink.nfnetlink.nftsocket import nft_table_msg
 
         found = {}
-        for table in self._dump(nft_table_msg, _GETTABLE, AF_INET):
+        for table in self._dump(nft_table_msg, _GETTABLE, _NUMBERS[version]):
             owned = bool((table.get_attr("NFTA_TABLE_FLAGS") or 0) & _NFT_TABLE_F_OWNER)
             found[table.get_attr("NFTA_TABLE_NAME")] = owned
         return found
 
-    def chains_that_drop(self, hook):
-        """``["ip filter FORWARD", ...]``: chains at *hook* that drop IPv4 packets for which they have no rule."""
+    def chains_that_drop(self, hook, version):
+        """``["ip filter FORWARD", ...]``: chains at *hook* that drop packets of a version of IP for which they have no
+        rule."""
         from pyroute2.netlink.nfnetlink.nftsocket import nft_chain_msg
 
         found = []
-        for family in _FAMILIES:
+        for family, text in ((_INET, "inet"), (_NUMBERS[version], FAMILIES[version])):
             for chain in self._dump(nft_chain_msg, _GETCHAIN, family):
                 place = chain.get_attr("NFTA_CHAIN_HOOK")
                 if place is None or place.get_attr("NFTA_HOOK_HOOKNUM") != hook:
                     continue
                 if chain.get_attr("NFTA_CHAIN_POLICY") == _NF_DROP:
                     table, name = chain.get_attr("NFTA_CHAIN_TABLE"), chain.get_attr("NFTA_CHAIN_NAME")
-                    found.append(f"{_FAMILIES[family]} {table} {name}")
+                    found.append(f"{text} {table} {name}")
         return found
 
-    def add_table(self, table, chains):
-        """Add a table of family ip, owned by this connection; all of it or, on an error, nothing.
+    def add_table(self, version, table, chains):
+        """Add a table for a version of IP, owned by this connection; all of it or, on an error, nothing.
 
         Args:
             table: its name, which must be free.
@@ -155,7 +161,7 @@ class Nftables:
                     ("NFTA_RULE_EXPRESSIONS", rule),
                 ]
                 batch.append((_NEWRULE, _NLM_F_CREATE | _NLM_F_APPEND, nft_rule_msg(), attributes))
-        self._commit(batch)
+        self._commit(_NUMBERS[version], batch)
 
     def _dump(self, kind_of_message, kind, family):
         while True:
@@ -178,7 +184,7 @@ class Nftables:
             if not interrupted:  # else somebody has changed them meanwhile, and some may be missing
                 return answer
 
-    def _commit(self, batch):
+    def _commit(self, family, batch):
         from pyroute2.netlink.nfnetlink import nfgen_msg
 
         first = self._sequence + 1
@@ -186,7 +192,7 @@ class Nftables:
         begin["res_id"] = end["res_id"] = _NFNL_SUBSYS_NFTABLES
         data = [self._encode(begin, _NFNL_MSG_BATCH_BEGIN, 0)]
         for kind, flags, message, attributes in batch:
-            message["nfgen_family"] = AF_INET
+            message["nfgen_family"] = family
             message["attrs"] = attributes
             data.append(self._encode(message, _NFT_MSG | kind, flags | _NLM_F_ACK))
         data.append(self._encode(end, _NFNL_MSG_BATCH_END, 0))
