@@ -65,6 +65,7 @@ ours, theirs = memory.pair()
 addresses = ["10.77.0.2/24", "fdc5:77ab:1b4e::2/64"]
 stack = Stack([Interface(device=ours, addresses=addresses, gateway=("10.77.0.1", "fdc5:77ab:1b4e::1"))])
 with Gateway(theirs), stack:
+    stack.await_addresses({4, 6}, 10)
     for number, address in enumerate(sys.argv[1:]):
         (reply,) = stack.ping(address, count=1, timeout=5)
         print(f"{number}={reply.source} {reply.error}")

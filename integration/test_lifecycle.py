@@ -184,7 +184,7 @@ def test_what_is_wrong_is_said_and_leaves_nothing(namespace):
     device = Tap("ps0", netns=namespace.path, host_addresses=[f"{HOST}/24"])
     with pytest.raises(StackError, match="gateway"):
         Stack([Interface(device=device, addresses=[f"{STACK}/24"], gateway="192.0.2.1")]).start()
-    with pytest.raises(StackError, match="not an IPv4 address"):
+    with pytest.raises(StackError, match="not an IP address"):
         Stack([Interface(device=device, addresses=["10.77.0.300/24"])]).start()
     assert "ps0" not in links(namespace)
     with on_tap(namespace), pytest.raises(DeviceError, match="ps0"):
