@@ -116,9 +116,7 @@ def icmp_in(packet):
     if protocol == ipv6.HOP_BY_HOP:
         protocol, message = message[0], message[8 * (message[1] + 1) :]
     assert protocol == ipv6.ICMPV6
-    assert checksum.valid(
-        message, checksum.pseudo_header(fields.source, fields.destination, ipv6.ICMPV6, len(message))
-    )
+    assert checksum.valid(message, checksum.pseudo_header(fields.source, fields.destination, ipv6.ICMPV6, len(message)))
     kind, code, _, rest = icmp6.parse(message, 0)
     return Icmp(kind, code, rest, message[8:])
 
