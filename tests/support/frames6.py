@@ -2,6 +2,7 @@
 
 import ipaddress
 import struct
+from itertools import pairwise
 
 from pystack.wire import checksum, icmp6, ipv6, ndp
 from pystack.wire.ethernet import multicast_mac
@@ -70,7 +71,7 @@ def pieces(payload, *cuts, protocol=ipv6.ICMPV6, identification=1, headers=(), *
             headers=(*headers, fragment(start, end < len(payload), identification)),
             **fields,
         )
-        for start, end in zip(bounds, bounds[1:], strict=False)
+        for start, end in pairwise(bounds)
     ]
 
 
