@@ -88,6 +88,8 @@ class Addresses6(Addresses):
 
     def _may_redirect_to(self, gateway, destination, interface):
         # RFC 4861 §8.1: a router's link-local address, or the destination itself, which is on the link then.
+        if is_link_local(destination):
+            return False  # it is on the link as it is
         return gateway not in self.local and (gateway == destination or is_link_local(gateway))
 
     def _find_path(self, destination, index):
@@ -96,6 +98,8 @@ class Addresses6(Addresses):
             return None if loopback is None else Path(LOCAL, loopback, destination, destination)
         if destination[0] == 0xFF:
             return self._multicast_path(destination, index)
+        if destination == UNSPECIFIED:
+            return None  # RFC 4291 §2.5.2; a socket that connects there means the loopback, and says so
         if is_link_local(destination):
             scope = scope_of(destination)
             if index and index != scope:
