@@ -119,8 +119,8 @@ def _add_interface(layers, index, interface, config, random):
     layers.wires += [
         (name, "inet", "inet", "receive"),
         (name, "control", "inet", "control"),
+        ("inet", f"{name}.control", name, "control"),  # first: who has asked need not be asked for
         ("inet", name, name, "transmit"),
-        ("inet", f"{name}.control", name, "control"),
     ]
 
 

@@ -3,7 +3,7 @@
 from pystack.inet.addresses import Addresses, Path
 from pystack.messages import LOCAL, MULTICAST, UNICAST
 from pystack.routes import Route
-from pystack.scope import is_link_local, scope_of
+from pystack.scope import is_link_local, on_wire, scope_of
 from pystack.wire.ipv6 import LOOPBACK, UNSPECIFIED, V4_MAPPED
 
 LINK_LOCAL, SITE_LOCAL, GLOBAL = 2, 5, 14  # scopes (RFC 4291 §2.7)
@@ -32,9 +32,21 @@ class Addresses6(Addresses):
     def __init__(self, interfaces, prefer_temporary):
         super().__init__(interfaces)
         self._prefer_temporary = prefer_temporary
+        self._homes = {}  # link-local address of ours as on the wire -> the same with its interface
 
     def held_by(self, interface):
         return interface.addresses6
+
+    def changed(self):
+        super().changed()
+        self._homes = {on_wire(address): address for address in self.local if is_link_local(address)}
+
+    def at_home(self, address):
+        """A link-local address that came by the loopback, with the interface that has it.
+
+        One that two interfaces have, which no address of the stack's own making is, counts as one of them.
+        """
+        return self._homes.get(on_wire(address), address)
 
     def is_local(self, destination, interface):
         """Whether a packet for *destination* that came in by *interface* is for this host alone."""
@@ -76,6 +88,8 @@ class Addresses6(Addresses):
 
     def _may_redirect_to(self, gateway, destination, interface):
         # RFC 4861 §8.1: a router's link-local address, or the destination itself, which is on the link then.
+        if is_link_local(destination):
+            return False  # it is on the link as it is
         return gateway not in self.local and (gateway == destination or is_link_local(gateway))
 
     def _find_path(self, destination, index):
@@ -84,6 +98,8 @@ class Addresses6(Addresses):
             return None if loopback is None else Path(LOCAL, loopback, destination, destination)
         if destination[0] == 0xFF:
             return self._multicast_path(destination, index)
+        if destination == UNSPECIFIED:
+            return None  # RFC 4291 §2.5.2; a socket that connects there means the loopback, and says so
         if is_link_local(destination):
             scope = scope_of(destination)
             if index and index != scope:

@@ -12,7 +12,7 @@ from pystack.inet.neighbordiscovery import NeighborDiscovery
 from pystack.inet.pmtu import PathMtu
 from pystack.inet.reassembly import Reassembly, rebuild_ipv6
 from pystack.packet import TxPacket
-from pystack.scope import is_link_local
+from pystack.scope import is_link_local, scope_of
 from pystack.wire import icmp6, ipv6, mld
 
 _MLD = frozenset((icmp6.MLD_QUERY, icmp6.MLD_REPORT, icmp6.MLD_DONE, icmp6.MLD_REPORT_V2))
@@ -116,6 +116,8 @@ class Ipv6Host(Host):
             layer.drops[reason] += 1
             return
         interface = layer.interfaces[packet.interface]
+        if interface.loopback and packet.destination[0] == 0xFE:
+            self._come_home(packet)
         unicast = self.addresses.is_local(packet.destination, interface)
         if not unicast and not self._is_group_of_ours(packet, interface):
             return
@@ -128,6 +130,12 @@ class Ipv6Host(Host):
             layer.counts["Ip6InDelivers"] += 1
         else:
             self._walk(packet, extensions.FIRST_PROTOCOL_AT, unicast, False, now)
+
+    def _come_home(self, packet):
+        """What we send to a link-local address of ours comes in by its interface, as on Linux (inet6_iif)."""
+        packet.source = self.addresses.at_home(packet.source)
+        packet.destination = self.addresses.at_home(packet.destination)
+        packet.interface = scope_of(packet.destination)
 
     def _is_group_of_ours(self, packet, interface):
         """A group that we are a member of; else counted."""

@@ -39,7 +39,8 @@ TRANSITIONS = {
 
 
 class DefaultRouters(NamedTuple):
-    """All default routers, the best first: those that answer, by preference, by their age (RFC 4191 §3.2)."""
+    """All default routers, the best first: those that answer, by preference, by their age (RFC 4191 §3.2); then the
+    others, that which has been silent for longest first, so that each has its turn (RFC 4861 §6.3.6)."""
 
     addresses: tuple
 
@@ -96,13 +97,14 @@ class _Timer:
 class _Entry:
     """Something with a lifetime, in the dict *table* under *key*; due when that is over."""
 
-    __slots__ = ("due_at", "key", "preference", "queued_at", "reachable", "table")
+    __slots__ = ("due_at", "key", "preference", "queued_at", "reachable", "silence", "table")
 
     def __init__(self, table, key):
         self.table = table
         self.key = key
         self.preference = None
         self.reachable = True  # or not known: RFC 4861 §6.3.6 has it "probably reachable"
+        self.silence = 0  # of a default router that is not: the number of its last silence, counted over all
         self.due_at = self.queued_at = NEVER
 
 
@@ -133,6 +135,7 @@ class Routers:
         self._routes = {}  # (prefix, length, router) -> _Entry
         self._resolvers = {}  # address -> _Entry
         self._search = {}  # name -> _Entry
+        self._silences = 0
         self._parameters = Parameters()
         self._flags = Flags()
         self._reported = self._summary()
@@ -329,6 +332,8 @@ class Routers:
         entry = self._default.get(router)
         if entry is not None:
             entry.reachable = reachable
+            self._silences += not reachable
+            entry.silence = 0 if reachable else self._silences
         for route in self._routes.values():
             if route.key[2] == router and route.reachable != reachable:
                 route.reachable = reachable
@@ -342,7 +347,7 @@ class Routers:
     # Changes.
 
     def _summary(self):
-        best = sorted(self._default.values(), key=lambda entry: (not entry.reachable, -entry.preference))
+        best = sorted(self._default.values(), key=lambda entry: (not entry.reachable, entry.silence, -entry.preference))
         return (
             DefaultRouters(tuple(entry.key for entry in best)),
             self._parameters,

@@ -241,6 +241,32 @@ def test_order_is_by_answer_then_preference_then_age():
     assert host.done() == [DefaultRouters((C, B, A))]
 
 
+def test_routers_that_are_all_silent_take_turns():
+    """RFC 4861 §6.3.6: round-robin, whatever the preference, until one answers."""
+    host = Host()
+    host.hears(A, lifetime=1800, preference=HIGH)
+    host.hears(B, lifetime=1800)
+    host.routers.unreachable(A)
+    assert host.done() == [DefaultRouters((B, A))]
+    host.routers.unreachable(B)
+    assert host.done() == [DefaultRouters((A, B))]
+    host.routers.unreachable(A)
+    assert host.done() == [DefaultRouters((B, A))]
+    host.routers.reachable(A)
+    assert host.done() == [DefaultRouters((A, B))]
+
+
+def test_a_router_that_resigns_is_no_default_router_but_keeps_its_routes():
+    """RFC 4861 §7.2.5."""
+    host = Host()
+    host.hears(A, lifetime=1800, routes=(route(preference=HIGH),))
+    assert host.routers.is_default(A) and not host.routers.is_default(B)
+    host.routers.resigned(B)
+    assert host.done() == []
+    host.routers.resigned(A)
+    assert host.done() == [DefaultRouters(())] and not host.routers.is_default(A)
+
+
 def test_a_route_to_everywhere_is_the_last_word_on_the_default_router():
     """RFC 4191 §3.1, the example of a type C host."""
     host = Host()
@@ -445,7 +471,7 @@ MESSAGE = st.builds(
 )
 STEP = st.one_of(
     st.tuples(st.just("hears"), MESSAGE, st.integers(1, 40).map(router)),
-    st.tuples(st.sampled_from(("unreachable", "reachable")), st.integers(1, 40).map(router)),
+    st.tuples(st.sampled_from(("unreachable", "reachable", "resigned")), st.integers(1, 40).map(router)),
     st.tuples(st.sampled_from(("start", "stop"))),
     st.tuples(st.just("after"), st.floats(0, 2000)),
 )

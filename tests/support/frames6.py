@@ -1,8 +1,8 @@
 """IPv6 packets as a peer might send them, built field by field so that any of them can be wrong."""
 
 import ipaddress
-import itertools
 import struct
+from itertools import pairwise
 
 from pystack.wire import checksum, icmp6, ipv6, ndp
 from pystack.wire.ethernet import multicast_mac
@@ -71,7 +71,7 @@ def pieces(payload, *cuts, protocol=ipv6.ICMPV6, identification=1, headers=(), *
             headers=(*headers, fragment(start, end < len(payload), identification)),
             **fields,
         )
-        for start, end in itertools.pairwise(bounds)
+        for start, end in pairwise(bounds)
     ]
 
 

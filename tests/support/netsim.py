@@ -15,7 +15,7 @@ class Host:
     """One stack. ``echoes`` and ``events`` collect what inet's outboxes of these names held."""
 
     def __init__(self, interfaces=(), config=None, seed=0):
-        everything = [Interface(device=Loopback(), addresses=["127.0.0.1/8"], name="lo"), *interfaces]
+        everything = [Interface(device=Loopback(), addresses=["127.0.0.1/8", "::1/128"], name="lo"), *interfaces]
         for interface in everything:
             interface.device.open()
         self.layers = compose(everything, config or StackConfig(), Random(seed))

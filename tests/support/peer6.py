@@ -23,7 +23,8 @@ def config6(**settings):
 class Peer6(Peer):
     """The test is fd77::1 and fe80::1, the host fd77::2/64 and fe80::2/64 with a default route through the test.
 
-    With *quiet*, the host has said already what it says unasked after its start, and knows where the test is.
+    With *quiet*, the host has said already what it says unasked after its start, and the test is REACHABLE to it: for
+    15 s at least.
     """
 
     def __init__(
@@ -42,14 +43,14 @@ class Peer6(Peer):
         """Let the host learn the test's MAC address for both of its addresses, and forget what it sent so far."""
         if self.network.now == 0.0:
             self.host.inet.control([messages.Start()], 0.0)
-        if not self._quiet:
-            self.network.settle()
-            return
-        if self.network.now == 0.0:
+            if not self._quiet:
+                self.network.settle()
+                return
             self.after(3.0)
         for source, target in ((A6, B6), (LINK_A, LINK_B)):
             question = ndp.NeighborSolicitation(target, MAC_A)
             self.sends(discovery(question, source=source, destination=ipv6.solicited_node(target)))
+            self.advertised(source, target)
         self.host.events.clear()
 
     def sends(self, *packets):
@@ -76,6 +77,10 @@ class Peer6(Peer):
             source, **{"solicited": True, "override": True, "link_address": MAC_A, **flags}
         )
         return self.sends(discovery(answer, source=source, destination=destination))
+
+    def lapses(self):
+        """Let so much time pass that the test is REACHABLE no more."""
+        self.after(46.0)
 
     @property
     def neighbors(self):
