@@ -372,6 +372,15 @@ def test_a_datagram_that_may_not_be_cut_is_refused_at_once(datagrams):
     sock.send(bytes(1473))
 
 
+def test_a_connect_to_a_link_local_address_without_its_link_changes_nothing(stacks):
+    here, _ = stacks
+    mapped = f"::ffff:{THERE}"
+    with here.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+        sock.connect((mapped, PORT))
+        fails(errno.EINVAL, sock.connect, ("fe80::1", PORT))
+        assert sock.getpeername()[:2] == (mapped, PORT)
+
+
 # -- ends -----------------------------------------------------------------------------------------------------------
 
 
