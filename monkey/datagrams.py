@@ -28,7 +28,7 @@ _CMSG_HEADER = _socket.CMSG_LEN(0)
 class Datagrams:
     """What a process keeps for one socket. *sock* is the `Socket`."""
 
-    __slots__ = ("_engine", "_family", "_headers", "_inode", "_told", "connected")
+    __slots__ = ("_engine", "_family", "_inode", "_told", "_ways", "connected")
 
     def __init__(self, engine, inode, family):
         self._engine = engine
@@ -36,7 +36,9 @@ class Datagrams:
         self._family = family
         self._told = False  # the error at the head of what waits has been raised already
         self.connected = None  # None: the engine is to be asked
-        self._headers = {}  # (address, port, scope) -> the header of a datagram that may be sent there
+        # (address, port, scope), or None: the peer -> the header of a datagram that may be sent there, and the bytes of
+        # the largest that may.
+        self._ways = {}
 
     # -- receiving ----------------------------------------------------------------------------------------------------
 
@@ -134,13 +136,11 @@ class Datagrams:
 
     def send(self, sock, buffers, flags, packed=None, ancillary=()):
         """Send one datagram; returns its size. *packed*: ``(address, port, scope)``, or None: to the peer."""
-        header = self._headers.get(packed)
-        if header is None:
-            header = self._route(packed)
+        header, most = self._ways.get(packed) or self._route(packed)
         if ancillary:
             header = _with(header, ancillary)
         size = sum(memoryview(buffer).nbytes for buffer in buffers)
-        if size > protocol.MAX_DATAGRAM[6 if self._family == AF_INET6 else 4]:
+        if size > most and size > self._route(packed)[1]:  # the path's MTU may have grown
             raise refusal(errno.EMSGSIZE)
         if self.connected:
             number = self.take_error(sock)  # as Linux: of an earlier one
@@ -159,14 +159,20 @@ class Datagrams:
             raise refusal(errno.EDESTADDRREQ)
         if packed is None:
             header = _HEADER.pack(0, 0, 0, 0, 0, 0, 0, b"", b"")
+            endpoint = protocol.pack_endpoint(None, 0)
         else:
-            self._engine.call(protocol.ROUTE, self._inode, protocol.pack_endpoint(*packed))
             address, port, scope = packed
             header = _HEADER.pack(4 if len(address) == 4 else 6, 0, 0, 0, port, 0, scope, address, b"")
-        if len(self._headers) >= _MOST_ROUTES:
-            self._headers.clear()
-        self._headers[packed] = header
-        return header
+            endpoint = protocol.pack_endpoint(*packed)
+        (most,) = protocol.COUNT.unpack(self._engine.call(protocol.ROUTE, self._inode, endpoint))
+        if len(self._ways) >= _MOST_ROUTES:
+            self._ways.clear()
+        way = self._ways[packed] = header, most
+        return way
+
+    def forget_ways(self):
+        """An option was set, or another peer: ask again."""
+        self._ways.clear()
 
 
 def _control_messages(family, version, ttl, tos, has, interface, ours):

@@ -233,6 +233,7 @@ class Socket(_kernel):
             except OSError as error:
                 return error.errno
             known.datagrams.connected = True
+            known.datagrams.forget_ways()
             return 0
         plug = 0
         if self.__state(known) == protocol.FRESH and not self.pystack_engine.status(known.inode, False)[1]:
@@ -584,6 +585,8 @@ class Socket(_kernel):
             raise refusal(errno.EINVAL)
         self.pystack_engine.call(protocol.SET_OPTION, known.inode, protocol.INTS.pack(level, name, 0) + data)
         known.options.append(arguments)
+        if known.datagrams is not None:
+            known.datagrams.forget_ways()
         if level == SOL_SOCKET and name == _socket.SO_SNDBUF and known.datagrams is None:
             _kernel.setsockopt(self, *arguments)  # what waits in the pair is in the send buffer, too
         return None

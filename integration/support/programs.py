@@ -35,6 +35,8 @@ ROOT = PROGRAMS.parents[1]
 NOBODY = 65534
 # As root of a user namespace there is nobody else to become, but what is not in the bounding set does not survive exec.
 UNPRIVILEGED = ["setpriv", "--inh-caps=-all", "--bounding-set=-all", "--no-new-privs"]
+# A mount namespace of its own, in which the file lies over /etc/hosts.
+WITH_HOSTS = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"']
 
 
 @dataclass(frozen=True)
@@ -189,15 +191,17 @@ class Runner:
             self._there.close()
         shutil.rmtree(self.folder)
 
-    def start(self, *arguments, ports=(), options=()):
+    def start(self, *arguments, ports=(), options=(), hosts=None):
         """Start a program there.
 
         Args:
             arguments: what follows ``python``. The first one is looked up in `PROGRAMS` if it ends in ``.py``.
             ports: the TCP ports on which it will listen and be reached from here.
             options: more options for the runner.
+            hosts: what it finds in /etc/hosts; None: this host's own.
         """
-        return self._start(self._there, [*self._prefix(ports, options), *_script(arguments)])
+        with_hosts = [] if hosts is None else [*WITH_HOSTS, self.file("hosts", hosts.encode())]
+        return self._start(self._there, [*with_hosts, *self._prefix(ports, options), *_script(arguments)])
 
     def run(self, *arguments, timeout=60, **how):
         """Run a program there to its end. Returns `Completed`."""

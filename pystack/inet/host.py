@@ -136,12 +136,12 @@ class Host:
         if largest != length:
             self._transmit_super_segment(packet, interface, length, ttl)
             return
+        if packet.checksum_at is not None:  # before a copy is taken: by IPv6, UDP drops what has none
+            finish_checksum(packet, length, header_length, interface.checksum_offload and length <= mtu)
         if path.kind in (BROADCAST, MULTICAST) and not interface.loopback:
             self._loop_back(packet, path.kind, length, ttl)
             if path.kind == MULTICAST and (packet.ttl == 0 or self._is_confined(packet.destination)):
                 return
-        if packet.checksum_at is not None:
-            finish_checksum(packet, length, header_length, interface.checksum_offload and length <= mtu)
         if length <= mtu:
             self._finish(packet, length, ttl)
             layer.outboxes[interface.name].append(packet)

@@ -14,6 +14,8 @@ _WANTS = {
     4: ("receive_ttl", "receive_tos", "packet_info"),
     6: ("receive_hop_limit", "receive_traffic_class", "packet_info6"),
 }
+_CUT = (0, 1, 5)  # IP_PMTUDISC_DONT, WANT, OMIT: what does not fit is fragmented (ip(7), ipv6(7))
+_HEADERS = {4: 20 + 8, 6: 40 + 8}  # bytes of IP and UDP
 BUDGET = 64  # datagrams of one turn; whoever has more has another turn
 _MOST = protocol.DATAGRAM.size + 65_536
 
@@ -47,12 +49,27 @@ class DatagramEnd(End):
         reply(errno.EOPNOTSUPP)
 
     def route(self, address, port, reply):
-        """May a datagram be sent there? What the transport will check again, the program is to be told at once."""
+        """May a datagram be sent there, and how large a one? What the transport will check again, the program is to be
+        told at once."""
         if address is None:
-            reply(0 if self.remote is not None else errno.EDESTADDRREQ)
-            return
-        cause = self._service.way_of(self.number, address) if port else errors.BAD_ADDRESS
-        reply(0 if cause is None else errors.ERRNO[cause])
+            if self.remote is None:
+                raise refusal(errno.EDESTADDRREQ)
+            address = self.remote[0]
+        else:
+            cause = self._service.way_of(self.number, address) if port else errors.BAD_ADDRESS
+            if cause is not None:
+                raise refusal(errors.ERRNO[cause])
+        reply(0, protocol.COUNT.pack(self._largest(address)))
+
+    def _largest(self, address):
+        """Bytes of payload; the path's MTU is the limit where the program wants nothing cut."""
+        version, prefix = (4, "") if len(address) == 4 else (6, "v6.")
+        most = protocol.MAX_DATAGRAM[version]
+        values = self.values
+        if values.get(prefix + "discover_pmtu", 1) in _CUT and not values.get(prefix + "never_fragment"):
+            return most
+        facts = self._service.paths.path(address)
+        return most if facts is None else min(most, facts.mtu - _HEADERS[version])
 
     def set_option(self, level, name, value, reply):
         key = level, name

@@ -307,7 +307,8 @@ class Service:
         try:
             address = end.inward(address, scope)
         except OSError:
-            end.connect(None, port, plug, lambda number: None)  # takes the plug out
+            if plug:  # without one, it would undo the connect of a datagram socket
+                end.connect(None, port, plug, lambda number: None)
             raise
         end.connect(address, port, plug, reply)
 

@@ -358,6 +358,29 @@ def test_control_messages_of_datagrams(datagrams):
     assert messages == [(socket.IPPROTO_IP, socket.IP_TOS, b"\x20")]
 
 
+def test_a_datagram_that_may_not_be_cut_is_refused_at_once(datagrams):
+    """ip(7): IP_PMTUDISC_DO; the next datagram is not refused in its place."""
+    sock, _ = datagrams
+    sock.connect((THERE, PORT))
+    sock.send(bytes(1473))
+    sock.setsockopt(socket.IPPROTO_IP, 10, 2)
+    sock.send(bytes(1472))
+    fails(errno.EMSGSIZE, sock.send, bytes(1473))
+    fails(errno.EMSGSIZE, sock.sendto, bytes(1473), (THERE, PORT))
+    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+    sock.setsockopt(socket.IPPROTO_IP, 10, 1)
+    sock.send(bytes(1473))
+
+
+def test_a_connect_to_a_link_local_address_without_its_link_changes_nothing(stacks):
+    here, _ = stacks
+    mapped = f"::ffff:{THERE}"
+    with here.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+        sock.connect((mapped, PORT))
+        fails(errno.EINVAL, sock.connect, ("fe80::1", PORT))
+        assert sock.getpeername()[:2] == (mapped, PORT)
+
+
 # -- ends -----------------------------------------------------------------------------------------------------------
 
 

@@ -5,10 +5,13 @@ from random import Random
 import pytest
 
 from pystack import errors, transport
+from pystack.config import Ipv6Config, StackConfig
+from pystack.device import memory
+from pystack.layers import Interface
 from pystack.udp import bindings
 from pystack.wire import checksum, ipv4
 from tests.support.frames import A, B, ethernet, ip
-from tests.support.netsim import two_hosts
+from tests.support.netsim import Host, Network, two_hosts
 from tests.support.peer import Peer, parsed
 
 ANY = bytes(4)
@@ -158,6 +161,20 @@ def test_the_looped_copy_says_where_it_came_by():
     (event,) = here.events()
     assert (event.source, event.destination) == ((A, a.port), (GROUP, 53))
     assert (event.interface, event.ttl, event.tos) == (ETH, 7, 0x20)
+
+
+@pytest.mark.parametrize("offload", [True, False])
+def test_by_ipv6_a_group_on_this_host_hears_it(offload):
+    """RFC 8200 §8.1: a copy without a checksum would be dropped."""
+    left, _ = memory.pair(offload=offload)
+    config = StackConfig(ipv6=Ipv6Config(dad_transmits=0))
+    network = Network(Host([Interface(device=left, addresses=["fd77::1/64"])], config))
+    group, any_address = bytes((0xFF, 0x15, *bytes(13), 1)), bytes(16)
+    a, here = (Socket(network, network.hosts[0], number, port, any_address) for number, port in ((1, 0), (2, 53)))
+    here.join(group, ETH)
+    for payload in (b"x", bytes(3000)):  # whole, and in fragments
+        assert a.send(payload, group, 53, interface=ETH) == []
+        assert here.received() == [payload]
 
 
 def test_multicast_on_the_loopback():
