@@ -115,7 +115,9 @@ class Client4:
         self._random = random
         self._hostname = hostname.encode("ascii", "ignore")[:63] if hostname else b""
         self._transaction = 0
-        self._began_at = 0.0  # of the exchange
+        self._began_at = 0.0  # the exchange
+        self._asked_at = 0.0  # for what would be granted now: from then on a lease counts
+        self._seconds = 0  # of the last DHCPDISCOVER, which the request that follows repeats (§4.4.1)
         self._offer = None  # the Lease that is asked for
         self._tries = 0
         self._resend_at = self._due_at = NEVER
@@ -131,7 +133,7 @@ class Client4:
         if self.state in _HOLDING:
             lease = self.lease
             self._begin_exchange(now)
-            self._put(dhcp.RELEASE, now, {dhcp.SERVER: lease.server}, lease.server, lease.address)
+            self._put(dhcp.RELEASE, {dhcp.SERVER: lease.server}, lease.server, lease.address)
             self._lose(LEASE_RELEASED)
         elif self.state == CHECKING:
             self._lose(LEASE_RELEASED)
@@ -149,7 +151,7 @@ class Client4:
             return
         lease = self.lease
         options = {dhcp.REQUESTED_ADDRESS: lease.address, dhcp.SERVER: lease.server}
-        self._put(dhcp.DECLINE, now, options)
+        self._put(dhcp.DECLINE, options)
         self._lose(LEASE_CONFLICT)
         self._step(CONFLICT, now)
 
@@ -213,7 +215,7 @@ class Client4:
             self._lose(LEASE_REFUSED)
             self._step(REFUSED, now)
             return
-        lease = lease4.read(message, server, self._began_at, self.drops)
+        lease = lease4.read(message, server, self._asked_at, self.drops)
         if lease is None:
             return
         if lease.address != asked.address:
@@ -263,29 +265,31 @@ class Client4:
     def _send(self, now):
         """Send what the state has to say, and settle when to say it again."""
         self._tries += 1
+        self._asked_at = now
         state = self.state
         if state == SELECTING:
-            self._put(dhcp.DISCOVER, now, {})
+            self._seconds = min(int(now - self._began_at), 0xFFFF)
+            self._put(dhcp.DISCOVER, {}, seconds=self._seconds)
         elif state == REQUESTING:
             offer = self._offer
-            self._put(dhcp.REQUEST, now, {dhcp.REQUESTED_ADDRESS: offer.address, dhcp.SERVER: offer.server})
+            options = {dhcp.REQUESTED_ADDRESS: offer.address, dhcp.SERVER: offer.server}
+            self._put(dhcp.REQUEST, options, seconds=self._seconds)
         else:
             lease = self.lease
-            self._began_at = now  # a lease lasts from the request that it answers
-            self._put(dhcp.REQUEST, now, {}, lease.server if state == RENEWING else EVERYBODY, lease.address)
+            seconds = min(int(now - self._began_at), 0xFFFF)
+            self._put(dhcp.REQUEST, {}, lease.server if state == RENEWING else EVERYBODY, lease.address, seconds)
             self._resend_at = now + max((self._due_at - now) / 2, LEAST_RENEWAL)
             return
         wait = min(FIRST_RETRY * 2 ** min(self._tries - 1, 8), LAST_RETRY)
         self._resend_at = now + wait + 2 * self._random.random() - 1
 
-    def _put(self, kind, now, options, destination=EVERYBODY, source=bytes(4)):
+    def _put(self, kind, options, destination=EVERYBODY, source=bytes(4), seconds=0):
         options = {**options, dhcp.CLIENT_ID: b"\x01" + self._mac}
         if kind in (dhcp.DISCOVER, dhcp.REQUEST):
             options[dhcp.PARAMETERS] = _PARAMETERS
             options[dhcp.MAX_SIZE] = MAX_MESSAGE.to_bytes(2, "big")
             if self._hostname:
                 options[dhcp.HOST_NAME] = self._hostname
-        seconds = min(int(now - self._began_at), 0xFFFF) if kind in (dhcp.DISCOVER, dhcp.REQUEST) else 0
         # Without an address we hear only what goes to all (§4.1).
         message = dhcp.Message(
             kind, self._transaction, self._mac, seconds, not any(source), client=source, options=options
