@@ -5,6 +5,7 @@ The stack's clock is hastened where a lease of minutes has to end.
 
 import ipaddress
 import signal
+import sys
 from contextlib import contextmanager
 
 import gevent
@@ -12,6 +13,7 @@ import pytest
 
 from integration.support.hastened import HastenedClock
 from integration.support.namespaces import has
+from integration.support.programs import Runner
 from pystack import Interface, Stack, StackConfig
 from pystack.config import Ipv6Config
 from pystack.device.tap import Tap
@@ -63,11 +65,19 @@ def radvd(namespace, folder, text):
         yield restart
 
 
-def dnsmasq(namespace, folder, *options):
-    """DHCP and router advertisements, no DNS."""
+def dnsmasq(namespace, folder, *options, port=0):
+    """DHCP and router advertisements, and DNS if it is given a port."""
     return server(
         namespace,
-        ["dnsmasq", "--keep-in-foreground", "--no-resolv", "--no-hosts", "--port=0", "--interface=ps0"]
+        [
+            "dnsmasq",
+            "--keep-in-foreground",
+            "--no-resolv",
+            "--no-hosts",
+            f"--port={port}",
+            "--interface=ps0",
+            "--user=root",
+        ]
         + ["--bind-interfaces", f"--dhcp-leasefile={folder / 'leases'}", "--conf-file=/dev/null", *options],
     )
 
@@ -246,6 +256,36 @@ def test_a_duplicate_dhcpv4_address_is_declined(namespace, tmp_path):
         options = "--dhcp-range=10.77.0.100,10.77.0.101,2m", "--no-ping", "--dhcp-sequential-ip"
         with dnsmasq(namespace, tmp_path, *options):
             assert until(lambda: addresses(stack, "10."), 30) == ["10.77.0.101/24"]
+
+
+PROGRAM = """
+import socket
+found = socket.getaddrinfo("name.lab.test", 8080, type=socket.SOCK_STREAM)
+print("found=" + " ".join(each[4][0] for each in found), flush=True)
+print("short=" + socket.gethostbyname("name"), flush=True)
+for family, address in ((socket.AF_INET, "10.77.0.1"), (socket.AF_INET6, "fd77::1")):
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        sock.connect((address, 9))
+        print(f"{family.name}={sock.getsockname()[0]}", flush=True)
+"""
+
+
+@DNSMASQ
+def test_a_program_under_the_runner_is_configured_by_others(namespace):
+    """``--address dhcp --address auto``, on a TAP that is there already; names are asked for where the network says."""
+    namespace.ip("tuntap add dev ps0 mode tap")
+    namespace.ip(f"addr add {HOST}/24 dev ps0")
+    namespace.ip(f"addr add {HOST6}/64 dev ps0 nodad")
+    namespace.ip("link set ps0 up")
+    namespace.sysctl("net.ipv6.conf.all.forwarding", 1)
+    options = ["--dhcp-range=10.77.0.100,10.77.0.199,1h", "--dhcp-range=fd77::,slaac", "--enable-ra"]
+    names = ["--address=/name.lab.test/10.77.0.1", "--address=/name.lab.test/fd77::1"]
+    search = ["--dhcp-option=option:domain-search,lab.test"]
+    with Runner("tap", namespace) as runner, dnsmasq(namespace, runner.folder, *options, *names, *search, port=53):
+        command = [sys.executable, "-m", "pystack.run", "--link", "tap:ps0", "--address", "dhcp", "--address", "auto"]
+        facts = runner.run_command_here(*command, "-c", PROGRAM).facts()
+    assert facts["found"] == "fd77::1 10.77.0.1" and facts["short"] == "10.77.0.1"
+    assert facts["AF_INET"].startswith("10.77.0.1") and facts["AF_INET6"].startswith("fd77::")
 
 
 @contextmanager

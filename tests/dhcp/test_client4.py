@@ -70,7 +70,7 @@ class Host:
         return discover
 
     def hears(self, kind, asked, *, mac=MAC, yours=ADDRESS, operation=dhcp.BOOTREPLY, source=SERVER, **options):
-        """An answer to the Message *asked*, with GRANT's options changed, or out if None. Returns what is sent upon it."""
+        """An answer to the Message *asked*, with GRANT's options changed, or out if None; what is sent upon it."""
         changed = {**GRANT, **{getattr(dhcp, name): data for name, data in options.items()}}
         changed = {number: data for number, data in changed.items() if data is not None}
         answer = dhcp.Message(kind, asked.transaction, mac, yours=yours, options=changed)
