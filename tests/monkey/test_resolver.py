@@ -305,3 +305,32 @@ def test_neither_socket_nor_dnspython_is_imported_before_a_name_needs_dns():
     root = os.path.dirname(os.path.dirname(resolver.__file__))
     done = subprocess.run([sys.executable, "-S", "-c", program], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_addresses_are_ordered_by_where_they_would_be_sent_from(files):
+    """RFC 6724 §6 rule 1: one that cannot be reached is the last."""
+    names = make(**files, source_of=lambda family, address, scope: "192.0.2.9" if family == AF_INET else None)
+    found = [entry[4][0] for entry in names.getaddrinfo("alpha.example", 80, type=SOCK_STREAM)]
+    assert found == sorted(found, key=lambda address: ":" in address) and len(found) > 1
+
+
+def test_addrconfig_minds_what_interfaces_have(files):
+    names = make(**files, configured=lambda: (AF_INET,))
+    found = names.getaddrinfo("alpha.example", 80, type=SOCK_STREAM, flags=_socket.AI_ADDRCONFIG)
+    assert {entry[0] for entry in found} == {AF_INET}
+    with pytest.raises(_socket.gaierror):
+        names.getaddrinfo("alpha.example", 80, AF_INET6, flags=_socket.AI_ADDRCONFIG)
+
+
+def test_name_servers_may_change_from_one_question_to_the_next(files):
+    asked = []
+
+    def learn():
+        asked.append(None)
+        return [("127.0.0.1", 1)], []
+
+    names = resolver.Resolver(learn, timeout=0.1, attempts=1, **files)
+    for _ in range(2):
+        with pytest.raises(_socket.gaierror):
+            names.gethostbyname("unknown.example")
+    assert len(asked) == 2
