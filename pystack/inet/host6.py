@@ -12,7 +12,7 @@ from pystack.inet.neighbordiscovery import NeighborDiscovery
 from pystack.inet.pmtu import PathMtu
 from pystack.inet.reassembly import Reassembly, rebuild_ipv6
 from pystack.packet import TxPacket
-from pystack.scope import is_link_local, scope_of
+from pystack.scope import is_link_local, scope_of, scope_of
 from pystack.wire import icmp6, ipv6, mld
 
 _MLD = frozenset((icmp6.MLD_QUERY, icmp6.MLD_REPORT, icmp6.MLD_DONE, icmp6.MLD_REPORT_V2))
@@ -87,6 +87,11 @@ class Ipv6Host(Host):
     def solicit_failed(self, message, now):
         self.discovery.unreachable(message.interface, message.address, now)
         super().solicit_failed(message, now)
+
+    def path(self, destination, interface, source):
+        if source is not None and not interface:
+            interface = scope_of(source)  # as on Linux, where to bind to such an address is to bind to its link
+        return super().path(destination, interface, source)
 
     def set_hop_limit(self, hop_limit):
         """A router says what packets leave with whose program does not choose."""
