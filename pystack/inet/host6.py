@@ -12,7 +12,7 @@ from pystack.inet.neighbordiscovery import NeighborDiscovery
 from pystack.inet.pmtu import PathMtu
 from pystack.inet.reassembly import Reassembly, rebuild_ipv6
 from pystack.packet import TxPacket
-from pystack.scope import is_link_local, scope_of, scope_of
+from pystack.scope import is_link_local, scope_of
 from pystack.wire import icmp6, ipv6, mld
 
 _MLD = frozenset((icmp6.MLD_QUERY, icmp6.MLD_REPORT, icmp6.MLD_DONE, icmp6.MLD_REPORT_V2))
