@@ -139,7 +139,6 @@ class Interface6:
         self.autoconf.assigned(address, now)
         self._layer.outboxes["events"].append(messages.AddressClaimed(index, address))
         if is_link_local(address):
-            self._interface.membership6.announce(now)
             self.routers.start(now)
 
     def _lost(self, address, mac, now):

@@ -219,16 +219,6 @@ class Membership:
             self._report_leave(group, now)
         return True
 
-    def announce(self, now):
-        """Say again what has been joined: what was said without an address routers have not heard (RFC 3810 §5.2.13,
-        and Linux's ipv6_mc_dad_complete)."""
-        self._update_version(now)
-        if self._version == self._protocol.newest:
-            self._send_records([self._change(group) for group in self._groups])
-        else:
-            for member in self._groups.values():
-                self._report_older(member, now)
-
     def query(self, source, destination, message, now):
         """A router asks: *message* is the Query, *source* and *destination* are the packet's (4 or 16 bytes each).
 

@@ -398,12 +398,3 @@ def test_a_flood_of_queries_leaves_one_timer_per_group(m):
         group = rng.choice(groups)
         ask(m, rng.choice([V2, Query(2, group, rng.random() * 8000), Query(2, group, 9.0, (S1,))]), 10 + turn / 1e6)
     assert len(run(m, 9000.0)) <= 12
-
-
-def test_what_was_said_without_an_address_is_said_again_with_one():
-    """RFC 3810 §5.2.13: routers do not heed a report from the unspecified address."""
-    m = membership()
-    m.join(A, 0.0)
-    m.take()
-    m.announce(1.0)
-    assert [kind for kind, *_ in said(m)[0]] == [TO_EXCLUDE]
