@@ -140,7 +140,11 @@ def test_no_packet_is_malformed_to_wireshark(drive, tmp_path):
     rows = [line.split("\t") for line in tshark(path, "-T", "fields", *columns).splitlines()]
     assert len(rows) == len(peer.recorded) > 10
     assert [row for row in rows if any(int(each) >= ERROR for each in row[1].split(",") if each)] == []
-    assert {status for row in rows for status in row[3].split(",")} <= {"", "1", "2"}  # good, not there, or cut short in a quote
+    assert {status for row in rows for status in row[3].split(",")} <= {
+        "",
+        "1",
+        "2",
+    }  # good, not there, or cut short in a quote
     kinds = {int(each) for row in rows for each in row[4].split(",") if each}
     assert kinds >= EXPECTED[drive]
     assert "Malformed" not in tshark(path, "-z", "expert,error", "-q")
