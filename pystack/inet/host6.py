@@ -295,12 +295,16 @@ class Ipv6Host(Host):
     def send_reports(self, now):
         """Send what the memberships have to report (RFC 3810 §5)."""
         for index, membership in self._memberships.items():
-            for destination, report in membership.take():
+            reports = membership.take()
+            source = self.discovery.link_local(index) if reports else None
+            if reports and source is None:  # RFC 3810 §5.2.13: for switches that listen; routers hear of it later
+                self.discovery.of(index).unheard = True
+            for destination, report in reports:
                 packet = TxPacket(
                     destination,
                     ipv6.ICMPV6,
                     bytearray(report),
-                    source=self.discovery.link_local(index) or ipv6.UNSPECIFIED,
+                    source=source or ipv6.UNSPECIFIED,
                     ttl=multicast.TTL,
                     options=ipv6.MLD_ALERT,
                 )

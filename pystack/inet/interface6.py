@@ -35,6 +35,7 @@ class Interface6:
         self._layer = layer
         self._interface = interface
         self._waiting = []  # (address, probe) that were given before the start
+        self.unheard = False  # group memberships were told of without an address, which routers do not hear
         self._groups = {}  # address -> solicited-node group that is joined for it
         self._started = False
         self._appliers = {
@@ -140,6 +141,9 @@ class Interface6:
         self._layer.outboxes["events"].append(messages.AddressClaimed(index, address))
         if is_link_local(address):
             self.routers.start(now)
+            if self.unheard:
+                self.unheard = False
+                self._interface.membership6.repeat(now)
 
     def _lost(self, address, mac, now):
         self._addresses.remove(self._interface.index, address)

@@ -219,6 +219,17 @@ class Membership:
             self._report_leave(group, now)
         return True
 
+    def repeat(self, now):
+        """Tell of all groups as if they were joined now."""
+        self._update_version(now)
+        if self._version == self._protocol.newest:
+            self._changes.update(dict.fromkeys(self._groups, self._robustness))
+            self._repeat_changes(now)
+        else:
+            for member in self._groups.values():
+                member.unsolicited = self._robustness - 1
+                self._report_older(member, now)
+
     def query(self, source, destination, message, now):
         """A router asks: *message* is the Query, *source* and *destination* are the packet's (4 or 16 bytes each).
 

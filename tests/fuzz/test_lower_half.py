@@ -5,7 +5,6 @@
 
 import os
 import sys
-from collections import Counter
 from pathlib import Path
 from random import Random
 
@@ -17,6 +16,7 @@ from hypothesis import strategies as st
 from pystack.device import memory
 from pystack.layers import Interface
 from pystack.wire import arp, ipv4
+from tests.support.accounts import assert_every_frame_is_accounted_for
 from tests.support.frames import MAC_A, MAC_B, VNET, A, B, echo, ethernet, ip, udp
 from tests.support.mutate import mutated
 from tests.support.netsim import Host
@@ -90,33 +90,6 @@ def test_mutated_frames_do_no_harm():
     peer.introduce()
     assert sys.getallocatedblocks() - blocks < 50_000
     assert len(peer.sends(ethernet(ip(echo())))) == 1
-
-
-def assert_every_frame_is_accounted_for(host):
-    """Each frame was dropped under a reason, was ARP, or went up; each packet that went up was dropped, delivered or is
-    a fragment; and what was delivered to UDP or ICMP was answered or dropped there."""
-    link, inet, udp = host.link(), host.inet, host.layers.cores["udp"]
-    link_drops = sum(
-        link.drops[reason] for reason in ("truncated_frame", "other_host", "unknown_ethertype", "bad_vnet_header")
-    )
-    assert link.counts["InFrames"] == link.counts["InPackets"] + link.counts["ArpInMsgs"] + link_drops
-    counts = Counter()
-    for name, count in inet.counts.items():
-        counts[name.removeprefix("Ip6")] += count
-    assert link.counts["InPackets"] + lo_packets(host) == counts["InReceives"] + inet.drops["not_ip"]
-    before_delivery = (
-        "truncated_header bad_version bad_header_length bad_total_length not_ours not_a_member martian_source "
-        "bad_option source_routed unknown_protocol"
-    )
-    dropped = sum(inet.drops[reason] for reason in before_delivery.split()) + inet.drops["bad_ip_checksum"]
-    merged = counts["ReasmReqds"] - counts["ReasmOKs"]
-    assert counts["InReceives"] == dropped + merged + counts["InDelivers"]
-    assert udp.counts["InReceives"] == sum(udp.drops.values()) - udp.drops["icmp_unmatched"]
-
-
-def lo_packets(host):
-    """Packets that came by the loopback."""
-    return host.link("lo").counts["InPackets"]
 
 
 @pytest.mark.parametrize("prefix", [b"", VNET + MAC_B + MAC_A + b"\x08\x00", VNET + MAC_B + MAC_A + b"\x08\x06"])

@@ -398,3 +398,33 @@ def test_a_flood_of_queries_leaves_one_timer_per_group(m):
         group = rng.choice(groups)
         ask(m, rng.choice([V2, Query(2, group, rng.random() * 8000), Query(2, group, 9.0, (S1,))]), 10 + turn / 1e6)
     assert len(run(m, 9000.0)) <= 12
+
+
+# What was said without an address.
+
+
+def test_all_groups_are_told_of_again_as_if_joined_now(m):
+    """RFC 3590 §4: routers ignored what came from no address."""
+    for group in (A, B):
+        m.join(group, 0.0)
+    quiet(m)
+    m.repeat(20.0)
+    again = [(TO_EXCLUDE, A), (TO_EXCLUDE, B)]
+    assert said(m) == [again]
+    ((when, what),) = run(m, 200.0)
+    assert 20.0 <= when <= 21.0 and what == again
+
+
+def test_in_version_1_too(m):
+    ask(m, V1, 0.0)
+    m.join(A, 1.0)
+    m.join(B, 1.0)
+    quiet(m, 20.0)
+    m.repeat(21.0)
+    assert said(m) == [(A, Report(1, A)), (B, Report(1, B))]
+    assert sorted(what[0] for _, what in run(m, 200.0)) == sorted((A, B))
+
+
+def test_without_groups_nothing_is_told(m):
+    m.repeat(0.0)
+    assert said(m) == [] and m.next_deadline() is None

@@ -438,6 +438,18 @@ def test_the_group_of_a_probe_is_joined_before_it():
     assert groups(report) == {SOLICITED_B}
 
 
+def test_what_was_reported_without_an_address_is_reported_again_with_one():
+    """RFC 3590 §4, RFC 3810 §5.2.13: routers ignore the first; Linux's ipv6_mc_dad_complete."""
+    peer = probing()
+    reports = [packet for packet in peer.after(10) if parsed6(packet).protocol == ipv6.HOP_BY_HOP]
+    sources = [parsed6(report).source for report in reports]
+    assert sources == [ipv6.UNSPECIFIED] * 2 + [LINK_B] * 2
+    assert all(groups(report) == {SOLICITED_B} for report in reports)
+    started = Peer6(quiet=False)
+    reports = started.after(10)
+    assert [parsed6(report).source for report in reports] == [LINK_B] * 2
+
+
 def groups(packet):
     """Of an MLD version 2 report, which must have left as one; all of them joined."""
     fields = parsed6(packet)

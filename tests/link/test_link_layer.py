@@ -470,3 +470,40 @@ def test_released_address_is_neither_answered_for_nor_defended():
     link.tells(messages.ReleaseAddress(OURS))
     assert link.is_asked() == [] and link.is_asked(OURS, OURS) == []
     assert link.events() == [] and link.after(100) == []
+
+
+# What inet tells of IPv6 neighbours.
+
+ROUTER6 = bytes.fromhex("fe800003000000000000000000000001")
+
+
+def test_who_has_asked_for_us_by_ipv6_is_known_without_a_question():
+    """RFC 4861 §7.2.3."""
+    link = Link()
+    link.tells(messages.NeighborHeard(ROUTER6, MAC))
+    assert link.core.neighbors() == [(ROUTER6, MAC, "STALE")]
+    link.tells(messages.NeighborHeard(ROUTER6, OTHER_MAC))
+    assert link.core.neighbors() == [(ROUTER6, OTHER_MAC, "STALE")]
+    assert link.frames() == []
+
+
+@pytest.mark.parametrize(
+    ("mac", "override", "resigns", "told"),
+    [
+        (MAC, False, True, True),
+        (None, True, True, True),
+        (OTHER_MAC, True, True, True),
+        (OTHER_MAC, False, True, False),  # another host by its name, perhaps
+        (MAC, False, False, False),
+    ],
+)
+def test_a_router_resigns_by_an_advertisement_that_is_believed(mac, override, resigns, told):
+    """RFC 4861 §7.2.5."""
+    link = Link()
+    advertised = messages.NeighborAdvertised(ROUTER6, mac, False, override, resigns)
+    link.tells(advertised)
+    assert link.core.outboxes["control"] == []  # it is not known
+    link.tells(messages.NeighborHeard(ROUTER6, MAC))
+    link.tells(advertised)
+    expected = [messages.RouterResigned(INDEX, ROUTER6)] if told else []
+    assert link.core.outboxes["control"] == expected

@@ -334,3 +334,73 @@ def test_sixteen_byte_addresses_live_beside_four_byte_ones():
     t.sends("four")
     t.hears(address=address, solicited=True)
     assert t.released() == ["six"] and t.state() == INCOMPLETE and t.state(address) == REACHABLE
+
+
+# Neighbour discovery's own rules. The whole way, by packets: tests/inet/test_neighbordiscovery.py.
+
+NEIGHBOR = bytes.fromhex("fd770000000000000000000000000001")
+
+
+def six(state):
+    """A table whose NEIGHBOR is in *state* with MAC; INCOMPLETE has a packet waiting."""
+    t = Table()
+    if state == INCOMPLETE:
+        t.sends("waits", address=NEIGHBOR)
+    else:
+        t.hears(address=NEIGHBOR, create=True)
+        if state == REACHABLE:
+            t.table.confirmed(NEIGHBOR, t.now)
+        elif state in (DELAY, PROBE):
+            t.sends(address=NEIGHBOR)
+            if state == PROBE:
+                t.after(5)
+    t.solicits()
+    assert t.state(NEIGHBOR) == state
+    return t
+
+
+@pytest.mark.parametrize("solicited", [False, True])
+@pytest.mark.parametrize("override", [False, True])
+@pytest.mark.parametrize("mac", [MAC, OTHER_MAC, None])
+@pytest.mark.parametrize("state", [INCOMPLETE, REACHABLE, STALE, DELAY, PROBE], ids=NAMES[:5])
+def test_an_advertisement_by_the_words_of_the_rfc(state, mac, override, solicited):
+    """RFC 4861 §7.2.5, with no lock time."""
+    t = six(state)
+    believed = t.table.advertised(NEIGHBOR, mac, t.now, solicited=solicited, override=override)
+    (entry,) = t.table
+    if state == INCOMPLETE:
+        assert believed == (mac is not None)
+        # "REACHABLE if the Solicited flag is set, STALE otherwise"; what waited is sent, which is a use of STALE
+        assert entry.state == (INCOMPLETE if mac is None else REACHABLE if solicited else DELAY)
+        assert entry.mac == mac and t.released() == (["waits"] if mac else [])
+    elif mac == OTHER_MAC and not override:
+        assert not believed and entry.mac == MAC
+        assert entry.state == (STALE if state == REACHABLE else state)
+    else:
+        assert believed and entry.mac == (mac or MAC)
+        assert entry.state == (REACHABLE if solicited else STALE if mac == OTHER_MAC else state)
+
+
+def test_an_advertisement_makes_no_entry():
+    """RFC 4861 §7.2.5: "there is no need to create an entry"."""
+    t = Table()
+    assert not t.table.advertised(NEIGHBOR, MAC, t.now, solicited=True, override=True)
+    assert len(t.table) == 0
+
+
+def test_times_of_routers_are_for_ipv6_alone():
+    """RFC 4861 §6.3.4: Retrans Timer and Reachable Time."""
+    t = Table()
+    t.table.set_times(16, 2.0, 0.25)
+    t.sends("six", address=NEIGHBOR)
+    t.sends("four")
+    t.solicits()
+    assert t.after(0.74) == [(0.25, False), (0.5, False)] and t.failed() == []
+    assert t.after(0.01) == [] and t.failed() == [(NEIGHBOR, ["six"])]
+    assert t.after(3) == [(0.25, False), (1.25, False)] and t.failed() == [(GATEWAY, ["four"])]
+    t = six(REACHABLE)
+    t.table.set_times(16, 2.0, 0.25)
+    t.table.confirmed(NEIGHBOR, t.now)
+    t.after(3.1)
+    t.sends(address=NEIGHBOR)
+    assert t.state(NEIGHBOR) == DELAY

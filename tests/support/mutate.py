@@ -2,7 +2,7 @@
 
 import struct
 
-from pystack.wire import checksum
+from pystack.wire import checksum, ipv6
 from tests.support.frames import MAC_A, MAC_B
 
 INTERESTING = (0, 1, 4, 6, 7, 8, 20, 21, 44, 45, 0x40, 0x45, 0x46, 0x4F, 0x7F, 0x80, 0xE0, 0xFE, 0xFF)
@@ -51,7 +51,10 @@ def _damage(frame, corpus, random):
 
 
 def repair(frame):
-    """Make the IPv4 header, and the checksum of what is in it, right if there is room for them."""
+    """Make the IP header, and the checksum of what is in it, right if there is room for them."""
+    if frame[22:24] == b"\x86\xdd":
+        _repair6(frame)
+        return
     if len(frame) < IP_AT + 20 or frame[22:24] != b"\x08\x00":
         return
     at = IP_AT + (frame[IP_AT] & 15) * 4
@@ -74,3 +77,23 @@ def repair(frame):
         frame[field : field + 2] = struct.pack("!H", checksum.checksum(bytes(frame[at:end]), pseudo) or 0xFFFF)
     frame[IP_AT + 10 : IP_AT + 12] = bytes(2)
     frame[IP_AT + 10 : IP_AT + 12] = struct.pack("!H", checksum.checksum(bytes(frame[IP_AT:at])))
+
+
+def _repair6(frame):
+    at, end = IP_AT + ipv6.HEADER_LENGTH, len(frame)
+    if end < at:
+        return
+    frame[IP_AT] = 0x60 | frame[IP_AT] & 15
+    frame[IP_AT + 4 : IP_AT + 6] = struct.pack("!H", min(end - at, 0xFFFF))
+    protocol = frame[IP_AT + 6]
+    while protocol in ipv6.EXTENSIONS and at + 8 <= end:
+        size = 8 if protocol == ipv6.FRAGMENT else 8 * (frame[at + 1] + 1)
+        protocol, at = frame[at], at + size
+    field = {6: at + 16, 17: at + 6, ipv6.ICMPV6: at + 2}.get(protocol)
+    if field is not None and field + 2 <= end:
+        frame[field : field + 2] = bytes(2)
+        covered = memoryview(frame)
+        pseudo = checksum.pseudo_header(
+            covered[IP_AT + 8 : IP_AT + 24], covered[IP_AT + 24 : IP_AT + 40], protocol, end - at
+        )
+        frame[field : field + 2] = struct.pack("!H", checksum.checksum(bytes(frame[at:end]), pseudo) or 0xFFFF)
