@@ -232,6 +232,8 @@ def _with(header, ancillary):
                 tos, has = number, has | protocol.HAS_TOS
         else:
             raise refusal(errno.EINVAL)
+    if interface < 0:
+        raise refusal(errno.ENODEV)
     return _HEADER.pack(version, ttl, tos, has, port, 0, interface, address, ours)
 
 

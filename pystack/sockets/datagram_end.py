@@ -7,7 +7,7 @@ from socket import AF_INET, AF_INET6
 from pystack import errors, transport
 from pystack.scope import on_wire
 from pystack.sockets import options, options6, protocol
-from pystack.sockets.ends import V4_MAPPED, End, refusal
+from pystack.sockets.ends import End, refusal
 
 # By version of IP, the settings by which a program asks for TTL, TOS and destination.
 _WANTS = {
@@ -90,8 +90,8 @@ class DatagramEnd(End):
             reply(0)
         elif self.family == AF_INET6 and key in (options6.JOIN_GROUP, options6.LEAVE_GROUP):
             group, interface = options6.read_membership(value)
-            if group[:12] == V4_MAPPED:
-                raise refusal(errno.EADDRNOTAVAIL)
+            if group[0] != 0xFF:  # Linux's leave says so too
+                raise refusal(errno.EINVAL)
             kind = transport.Join if key == options6.JOIN_GROUP else transport.Leave
             self.ask(kind(self.number, group, interface), reply)
         elif self.family == AF_INET6 and key == options6.MULTICAST_IF:

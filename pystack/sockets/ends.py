@@ -108,7 +108,7 @@ class End:
             scope = scope or self.values.get("interface", 0)
             if not scope:
                 raise refusal(errno.EINVAL)
-            return scoped(address, scope)
+            return scoped(address, min(scope, 0xFFFF))  # an address has no room for more: nor is there an interface
         return address
 
     # -- the pair -----------------------------------------------------------------------------------------------------

@@ -381,6 +381,18 @@ def test_a_connect_to_a_link_local_address_without_its_link_changes_nothing(stac
         assert sock.getpeername()[:2] == (mapped, PORT)
 
 
+def test_scopes_and_interfaces_that_there_are_not(stacks):
+    here, _ = stacks
+    with here.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+        fails(errno.ENETUNREACH, sock.connect, ("fe80::1", PORT, 0, 1 << 20))
+        sock.connect((f"::ffff:{THERE}", PORT))
+        packet_info = bytes(16) + (-1).to_bytes(4, "little", signed=True)
+        fails(errno.ENODEV, sock.sendmsg, [b"x"], [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, packet_info)])
+        for group in ("fd77::1", "::ffff:224.0.0.5"):
+            membership = socket.inet_pton(socket.AF_INET6, group) + bytes(4)
+            fails(errno.EINVAL, sock.setsockopt, socket.IPPROTO_IPV6, socket.IPV6_LEAVE_GROUP, membership)
+
+
 # -- ends -----------------------------------------------------------------------------------------------------------
 
 
