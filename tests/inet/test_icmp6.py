@@ -101,10 +101,10 @@ def test_the_checksum_covers_the_addresses():
 
 def test_our_echo_is_matched_by_who_answers_its_identifier_and_sequence():
     peer = Peer6()
-    (request,) = peer.pings(FAR6, sequence=3)
+    (request,) = peer.pings(FAR6, sequence=0x304)
     data = icmp_in(request).data
 
-    def reply(source=FAR6, sequence=3, identifier=7):
+    def reply(source=FAR6, sequence=0x304, identifier=7):
         message = echo6(data, identifier=identifier, sequence=sequence, kind=icmp6.ECHO_REPLY, source=source)
         return ip6(message, source=source, hop_limit=50)
 
@@ -112,7 +112,8 @@ def test_our_echo_is_matched_by_who_answers_its_identifier_and_sequence():
     assert peer.host.echoes == [] and peer.drops == {errors.ICMP_UNMATCHED: 3}
     assert peer.sends(reply()) == []
     (answer,) = peer.host.echoes
-    assert (answer.source, answer.sequence, answer.payload, answer.ttl) == (FAR6, 3, data, 50)
+    assert (answer.source, answer.identifier, answer.sequence) == (FAR6, 7, 0x304)
+    assert (answer.payload, answer.ttl, answer.at) == (data, 50, peer.network.now)
 
 
 def test_the_echo_of_a_group_is_matched_by_all_who_answer():
@@ -151,7 +152,7 @@ def test_an_error_about_our_echo_is_handed_up(kind, code, cause):
     assert peer.sends(error6(request, kind, code)) == []
     (message,) = peer.host.echoes
     assert (message.cause, message.source, message.destination, message.reporter) == (cause, B6, FAR6, ROUTER)
-    assert (message.protocol, message.type, message.code) == (ipv6.ICMPV6, kind, code)
+    assert (message.protocol, message.type, message.code, message.mtu) == (ipv6.ICMPV6, kind, code, 0)
     assert peer.drops == {}
 
 
