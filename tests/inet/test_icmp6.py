@@ -116,6 +116,15 @@ def test_our_echo_is_matched_by_who_answers_its_identifier_and_sequence():
     assert (answer.payload, answer.ttl, answer.at) == (data, 50, peer.network.now)
 
 
+def test_our_echoes_are_remembered_up_to_a_bound():
+    peer = Peer6()
+    for sequence in range(4097):
+        peer.pings(A6, size=0, sequence=sequence)
+    for sequence in (0, 1, 4096):
+        peer.sends(ip6(echo6(b"", identifier=7, sequence=sequence, kind=icmp6.ECHO_REPLY)))
+    assert [reply.sequence for reply in peer.host.echoes] == [1, 4096]
+
+
 def test_the_echo_of_a_group_is_matched_by_all_who_answer():
     peer = Peer6()
     peer.pings(ALL_NODES)
@@ -333,6 +342,13 @@ def test_an_informational_message_is_no_reason_not_to_tell():
     for kind in (128, 129, 130, 200):
         (answer,) = Peer6().sends(bad_option(icmp(kind, 0, bytes(4), bytes(16))))
         assert icmp_in(answer).kind == icmp6.PARAMETER_PROBLEM
+
+
+def test_of_a_later_fragment_nobody_knows_what_it_is_of():
+    """RFC 4443 §2.4 (e.1) speaks of what is known to be an error."""
+    part = ip6(icmp(icmp6.TIME_EXCEEDED, data=bytes(7)), headers=(fragment(8, True),))
+    (answer,) = Peer6().sends(part)
+    assert icmp_in(answer)[:3] == (icmp6.PARAMETER_PROBLEM, icmp6.ERRONEOUS_FIELD, b"\0\0\0\4")
 
 
 def test_errors_are_limited_per_destination_and_in_all():
