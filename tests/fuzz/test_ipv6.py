@@ -260,10 +260,11 @@ def test_arbitrary_payloads_do_no_harm(protocol):
     check()
 
 
-@given(st.binary(max_size=200))
-def test_arbitrary_bytes_do_no_harm(data):
-    peer = _KEPT.setdefault("peer", Peer6())
-    peer.sends_frames(VNET + MAC_B + MAC_A + b"\x86\xdd" + data)
+def test_arbitrary_bytes_do_no_harm():
+    peer = Peer6()
 
+    @given(st.binary(max_size=200))
+    def check(data):
+        peer.sends_frames(VNET + MAC_B + MAC_A + b"\x86\xdd" + data)
 
-_KEPT = {}
+    check()

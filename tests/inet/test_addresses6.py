@@ -274,6 +274,15 @@ def test_only_our_own_addresses_are_local():
     assert not any(map(inet.is_local, others))
 
 
+def test_an_interface_that_takes_any_address_takes_no_group_nor_the_loopback():
+    """Linux: ip -6 route add local default dev lo."""
+    made = addresses("fd77::2/64")
+    state = InterfaceState(9, "any", 1500, accepts_any=True)
+    assert made.is_local(FAR6, state)
+    for each in (GROUP, LINK_GROUP, ipv6.UNSPECIFIED, ipv6.LOOPBACK):
+        assert not made.is_local(each, state)
+
+
 # -- redirects ---------------------------------------------------------------------------------------------------------
 
 

@@ -101,10 +101,10 @@ def test_the_checksum_covers_the_addresses():
 
 def test_our_echo_is_matched_by_who_answers_its_identifier_and_sequence():
     peer = Peer6()
-    (request,) = peer.pings(FAR6, sequence=3)
+    (request,) = peer.pings(FAR6, sequence=0x304)
     data = icmp_in(request).data
 
-    def reply(source=FAR6, sequence=3, identifier=7):
+    def reply(source=FAR6, sequence=0x304, identifier=7):
         message = echo6(data, identifier=identifier, sequence=sequence, kind=icmp6.ECHO_REPLY, source=source)
         return ip6(message, source=source, hop_limit=50)
 
@@ -112,7 +112,17 @@ def test_our_echo_is_matched_by_who_answers_its_identifier_and_sequence():
     assert peer.host.echoes == [] and peer.drops == {errors.ICMP_UNMATCHED: 3}
     assert peer.sends(reply()) == []
     (answer,) = peer.host.echoes
-    assert (answer.source, answer.sequence, answer.payload, answer.ttl) == (FAR6, 3, data, 50)
+    assert (answer.source, answer.identifier, answer.sequence) == (FAR6, 7, 0x304)
+    assert (answer.payload, answer.ttl, answer.at) == (data, 50, peer.network.now)
+
+
+def test_our_echoes_are_remembered_up_to_a_bound():
+    peer = Peer6()
+    for sequence in range(4097):
+        peer.pings(A6, size=0, sequence=sequence)
+    for sequence in (0, 1, 4096):
+        peer.sends(ip6(echo6(b"", identifier=7, sequence=sequence, kind=icmp6.ECHO_REPLY)))
+    assert [reply.sequence for reply in peer.host.echoes] == [1, 4096]
 
 
 def test_the_echo_of_a_group_is_matched_by_all_who_answer():
@@ -151,7 +161,7 @@ def test_an_error_about_our_echo_is_handed_up(kind, code, cause):
     assert peer.sends(error6(request, kind, code)) == []
     (message,) = peer.host.echoes
     assert (message.cause, message.source, message.destination, message.reporter) == (cause, B6, FAR6, ROUTER)
-    assert (message.protocol, message.type, message.code) == (ipv6.ICMPV6, kind, code)
+    assert (message.protocol, message.type, message.code, message.mtu) == (ipv6.ICMPV6, kind, code, 0)
     assert peer.drops == {}
 
 
@@ -332,6 +342,13 @@ def test_an_informational_message_is_no_reason_not_to_tell():
     for kind in (128, 129, 130, 200):
         (answer,) = Peer6().sends(bad_option(icmp(kind, 0, bytes(4), bytes(16))))
         assert icmp_in(answer).kind == icmp6.PARAMETER_PROBLEM
+
+
+def test_of_a_later_fragment_nobody_knows_what_it_is_of():
+    """RFC 4443 §2.4 (e.1) speaks of what is known to be an error."""
+    part = ip6(icmp(icmp6.TIME_EXCEEDED, data=bytes(7)), headers=(fragment(8, True),))
+    (answer,) = Peer6().sends(part)
+    assert icmp_in(answer)[:3] == (icmp6.PARAMETER_PROBLEM, icmp6.ERRONEOUS_FIELD, b"\0\0\0\4")
 
 
 def test_errors_are_limited_per_destination_and_in_all():

@@ -220,8 +220,8 @@ def test_the_problem_of_a_group_is_told_from_our_own_address():
         (option(ipv6.PADN, bytes(6)) + option(SKIPPED, bytes(4)), False),
         (PAD1 + option(ipv6.PADN, bytes(5)) + option(SKIPPED, bytes(4)), False),
         (option(ipv6.PADN, b"\0\0\0\1"), False),
-        (PAD1 * 4 + option(SKIPPED, b"") + PAD1 * 7 + PAD1, False),
-        (PAD1 * 4 + option(SKIPPED, b"") + PAD1 * 7 + b"", False),
+        (option(SKIPPED) + PAD1 * 7 + option(SKIPPED, bytes(3)), True),
+        (option(SKIPPED) + PAD1 * 8 + option(SKIPPED, bytes(2)), False),
     ],
 )
 def test_padding_is_short_and_zero(body, taken):
@@ -429,6 +429,14 @@ def test_a_first_fragment_without_all_headers_is_answered(name):
     assert problem(answers) == (icmp6.INCOMPLETE_CHAIN, 0)
     assert peer.drops == {errors.BAD_FRAGMENT: 1}
     assert peer.sends(ip6(bytes(8), protocol=protocol, headers=(fragment(16, False),))) == []
+
+
+@pytest.mark.parametrize(("protocol", "size"), [(6, 24), (UDP, 8), (ipv6.ICMPV6, 8), (99, 8)])
+def test_a_first_fragment_needs_no_more_than_the_upper_header(protocol, size):
+    peer = Peer6()
+    for headers in ((fragment(0, True),), (fragment(0, True, 2), destination_options(option(SKIPPED)))):
+        assert peer.sends(ip6(bytes(size), protocol=protocol, headers=headers)) == []
+    assert peer.drops == {}
 
 
 def test_a_packet_that_stays_in_pieces_is_told_after_a_minute():

@@ -808,7 +808,13 @@ def test_a_query_is_answered_with_the_solicited_node_groups():
     assert peer.after(30) == []
 
 
-NO_ALERT = (hop_by_hop(option(ipv6.ROUTER_ALERT, b"\0\1")), hop_by_hop(), destination_options())
+NO_ALERT = (
+    hop_by_hop(),
+    hop_by_hop(option(0x1E, bytes(2))),
+    hop_by_hop(option(ipv6.ROUTER_ALERT, b"\0\1")),
+    hop_by_hop(option(ipv6.ROUTER_ALERT, bytes(1))),
+    destination_options(option(ipv6.ROUTER_ALERT, bytes(2))),
+)
 
 
 @pytest.mark.parametrize(
