@@ -113,8 +113,7 @@ class Questions:
             if answer is None:
                 reasons.add(TRY_AGAIN)
             elif answer.rcode() == dns.rcode.NOERROR:
-                rrset = _follow(answer)
-                reasons.add(NO_DATA)  # also where an alias leads to nothing, for which glibc has several words
+                rrset = _follow(answer)  # None too where an alias leads to nothing, for which glibc has several words
             else:
                 reasons.add(HOST_NOT_FOUND if answer.rcode() == dns.rcode.NXDOMAIN else NO_RECOVERY)
             found.append(rrset)
@@ -122,7 +121,7 @@ class Questions:
             return found
         # RFC 8020: what does not exist has no record of any type. For an empty answer beside a missing one, glibc says
         # NO_DATA or TRY_AGAIN, by which came first; here a failure that may pass never looks like one that will not.
-        reason = next(each for each in (HOST_NOT_FOUND, TRY_AGAIN, NO_RECOVERY, NO_DATA) if each in reasons)
+        reason = next((each for each in (HOST_NOT_FOUND, TRY_AGAIN, NO_RECOVERY) if each in reasons), NO_DATA)
         raise Unanswered(reason, server_failed and reason == TRY_AGAIN)
 
     def _exchange(self, queries):

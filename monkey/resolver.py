@@ -276,7 +276,7 @@ class Resolver:
     def _look_up(self, name, families):
         """What /etc/hosts has, or else DNS; "localhost" is no exception, as it is none for glibc's files and dns."""
         known = self._in_hosts(name, families)
-        if known:
+        if known:  # each once; glibc lists 127.0.0.1 twice if the file has "::1" too and IPv4 alone is asked for
             return known[0][0][2], list(dict.fromkeys(found for _, found in known))
         try:
             return self._questions.addresses(name, families)
