@@ -43,7 +43,7 @@ def server(tmp_path_factory):
     """dnsmasq on 127.0.0.1; it and the tests of this module are in a namespace of their own, where no port is taken."""
     hosts = tmp_path_factory.mktemp("dns") / "hosts"
     hosts.write_text("".join(f"{address} many.example\n" for address in MANY))
-    listen = ["--listen-address=127.0.0.1", f"--port={PORT}", f"--addn-hosts={hosts}"]
+    listen = ["--listen-address=127.0.0.1", "--listen-address=::1", f"--port={PORT}", f"--addn-hosts={hosts}"]
     with (
         namespaces.Namespace() as own,
         own.entered(),
@@ -86,8 +86,20 @@ def refusal(function, *arguments, **keywords):
     return raised.type, *raised.value.args
 
 
+def kernels_source(address, scope):
+    """Where the kernel would send from."""
+    family = AF_INET6 if ":" in address else AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.connect((address, 9) if family == AF_INET else (address, 9, 0, scope))
+        except OSError:
+            return None
+        return sock.getsockname()[0]
+
+
 def test_ipv6_comes_first_if_the_stack_has_it(make):
-    assert stream(make(), "both.example") == ["2001:db8::1", "198.51.100.1"]
+    assert stream(make(source_of=kernels_source), "both.example") == ["2001:db8::1", "198.51.100.1"]
+    assert stream(make(source_of=kernels_source), "alias.example") == ["2001:db8::1", "198.51.100.1"]
     assert stream(make((AF_INET,)), "both.example") == ["198.51.100.1"]
     assert stream(make(), "both.example", family=AF_INET) == ["198.51.100.1"]
     assert stream(make(), "four.example") == ["198.51.100.4"]
@@ -117,6 +129,12 @@ def test_mapped_addresses_stand_in_for_missing_ones(make):
 def test_a_name_is_searched_for_in_the_domains_given(make):
     assert stream(make(search=["absent.example", "example"]), "four") == ["198.51.100.4"]
     assert refusal(make(search=["example"]).getaddrinfo, "four.", 80)[1] == _socket.EAI_AGAIN  # REFUSED: not ours
+
+
+def test_a_name_server_by_ipv6(make):
+    names = make(nameserver=f"[::1]:{PORT}")
+    assert sorted(stream(names, "both.example")) == ["198.51.100.1", "2001:db8::1"]
+    assert sorted(stream(names, "many.example", family=AF_INET)) == sorted(MANY)
 
 
 def test_a_truncated_answer_is_asked_for_again_over_tcp(make):

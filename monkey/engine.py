@@ -120,10 +120,11 @@ class Engine:
         servers, _, search = self.call(protocol.NAME_SERVERS).decode().partition("\0")
         return servers.split(), search.split()
 
-    def source_of(self, family, address, scope=0):
+    def source_of(self, address, scope=0):
         """The address, text, that what goes to *address* (text) would be sent from; None if there is no way."""
         try:
-            body = protocol.pack_endpoint(inet_pton(family, address), 0, scope)
+            packed = inet_pton(AF_INET6 if ":" in address else AF_INET, address)
+            body = protocol.pack_endpoint(packed, 0, scope)
             source = protocol.unpack_endpoint(self.call(protocol.SOURCE, 0, body))[0]
         except OSError:
             return None

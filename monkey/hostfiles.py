@@ -6,8 +6,11 @@ import re
 from _socket import AF_INET, AF_INET6
 
 
-def literal(name):
-    """``(family, address, scope id)`` of a numeric *name*, or None; the scope is None if there is no such zone."""
+def literal(name, index_of):
+    """``(family, address, scope id)`` of a numeric *name*, or None; the scope is None if there is no such zone.
+
+    ``index_of(interface name)`` gives an index, or raises OSError.
+    """
     try:
         if not any(character.isspace() for character in name):  # inet_aton stops at it, and calls the rest good
             return AF_INET, _socket.inet_ntoa(_socket.inet_aton(name)), 0
@@ -18,7 +21,7 @@ def literal(name):
         address = _socket.inet_ntop(AF_INET6, _socket.inet_pton(AF_INET6, address))
     except OSError:
         return None
-    return AF_INET6, address, _scope_id(address, scope) if percent else 0
+    return AF_INET6, address, _scope_id(address, scope, index_of) if percent else 0
 
 
 def is_link_local(address):
@@ -26,14 +29,21 @@ def is_link_local(address):
     return (packed[0] == 0xFE and packed[1] & 0xC0 == 0x80) or (packed[0] == 0xFF and packed[1] & 0xF == 2)
 
 
-def _scope_id(address, scope):
+def _scope_id(address, scope, index_of):
     """RFC 4007 §11.2: an interface's name only where the scope is a link; None if there is no such zone."""
     if is_link_local(address):
         try:
-            return _socket.if_nametoindex(scope)
+            return index_of(scope)
         except OSError:
             pass
     return int(scope) if scope.isdecimal() and int(scope) < 2**32 else None
+
+
+def as_ipv4(address):
+    """The IPv4 address that glibc takes an IPv6 one of /etc/hosts for, where only those are wanted; or None."""
+    if address == "::1":
+        return "127.0.0.1"
+    return address.removeprefix("::ffff:") if address.startswith("::ffff:") and "." in address else None
 
 
 class File:
@@ -66,15 +76,20 @@ def _lines(path):
     return [words for words in (re.split("[#;]", line)[0].split() for line in lines) if words]
 
 
+def _any_index(name):
+    return 1
+
+
 def parse_hosts(lines):
     """By lower-case name and by address; an entry is ``(family, address, canonical name, *aliases)``."""
     by_name, by_address = {}, {}
     for text, *names in lines:
-        found = literal(text)
-        if found is None or found[2] is None or not names:
+        found = literal(text, _any_index)
+        if found is None or not names:
             continue
         entry = (found[0], text if "%" in text else found[1], *names)
-        by_address.setdefault(found[1], entry)
+        for address in filter(None, (found[1], as_ipv4(found[1]))):
+            by_address.setdefault(address, entry)
         for name in dict.fromkeys(name.lower() for name in names):
             by_name.setdefault(name, []).append(entry)
     return by_name, by_address

@@ -112,10 +112,10 @@ def _resolver(engine):
     if engine.nameservers:
         return from_system(engine.nameservers, **settings)
     hosts = read_resolv_conf("/etc/resolv.conf")
-
-    def learn():
-        servers, search = engine.name_servers()
-        return servers or hosts["nameservers"], search or hosts.get("search", ())
-
-    settings.update({name: value for name, value in hosts.items() if name not in ("nameservers", "search")})
-    return Resolver(learn, **settings)
+    servers, search = hosts.pop("nameservers"), hosts.pop("search", ())
+    return Resolver(
+        lambda: engine.name_servers()[0] or servers,
+        search=lambda: engine.name_servers()[1] or search,
+        **hosts,
+        **settings,
+    )

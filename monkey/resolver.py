@@ -1,18 +1,17 @@
 """Name resolution for programs whose sockets are ours: `_socket`'s five functions, as glibc answers them.
 
-libc would ask its name servers through the kernel. Here names come from /etc/hosts and then from dnspython, which
-uses the patched `socket` like any other program. Neither is imported before the first name that needs DNS.
+libc would ask its name servers through the kernel. Here names come from /etc/hosts and then from `questions`, by the
+patched `socket`, and destinations are in the order of the stack's own routes.
 """
 
 import _socket
-import operator
 import re
 import sys
 from _socket import AF_INET, AF_INET6, AF_UNSPEC, gaierror, herror
 
-from monkey import destinations
-from monkey.destinations import parse_policy
-from monkey.hostfiles import File, is_link_local, literal, parse_hosts, parse_services, read_resolv_conf
+from monkey import arguments, destinations
+from monkey.hostfiles import File, as_ipv4, is_link_local, literal, parse_hosts, parse_services, read_resolv_conf
+from monkey.questions import HOST_NOT_FOUND, NO_DATA, NO_RECOVERY, TRY_AGAIN, Questions, Unanswered
 
 _GAI_TEXT = {
     _socket.EAI_BADFLAGS: "Bad value for ai_flags",
@@ -25,8 +24,18 @@ _GAI_TEXT = {
     _socket.EAI_SERVICE: "Servname not supported for ai_socktype",
     _socket.EAI_ADDRFAMILY: "Address family for hostname not supported",
 }
-_HOST_NOT_FOUND = (1, "Unknown host")
-_TRY_AGAIN = (2, "Host name lookup failure")
+_EAI = {  # of netdb.h's reasons, as glibc has it
+    HOST_NOT_FOUND: _socket.EAI_NONAME,
+    TRY_AGAIN: _socket.EAI_AGAIN,
+    NO_RECOVERY: _socket.EAI_NONAME,
+    NO_DATA: _socket.EAI_NODATA,
+}
+_HERROR_TEXT = {
+    HOST_NOT_FOUND: "Unknown host",
+    TRY_AGAIN: "Host name lookup failure",
+    NO_RECOVERY: "Unknown server error",
+    NO_DATA: "No address associated with name",
+}
 
 # glibc's table, in its order: type, protocol, name in /etc/services, whether it is listed when nothing was asked for.
 _SOCKET_TYPES = (
@@ -39,13 +48,17 @@ _SOCKET_TYPES = (
     (_socket.SOCK_RAW, None, None, True),  # any protocol, and no service
 )
 _AI_FLAGS = 0x3FF | _socket.AI_NUMERICSERV  # with the four AI_IDN flags, which `_socket` does not name
-_NI_FLAGS = 0xFF  # with NI_IDN and its two
-_DECIMAL = re.compile(r"[ \t-\r]*([+-]?)(\d+)", re.ASCII)  # what strtoul reads
+_NI_NUMERICSCOPE = getattr(_socket, "NI_NUMERICSCOPE", 0)  # which glibc has not
+_NI_FLAGS = 0xFF | _NI_NUMERICSCOPE  # with NI_IDN and its two
 _HOSTNAME = re.compile(r"[!-9;-~]+")  # no colon: a bad IPv6 address is no question for DNS
 
 
 def _gaierror(code):
     return gaierror(code, _GAI_TEXT[code])
+
+
+def _herror(reason):
+    return herror(reason, _HERROR_TEXT[reason])
 
 
 class Resolver:
@@ -61,50 +74,46 @@ class Resolver:
         attempts=2,
         hosts_path="/etc/hosts",
         services_path="/etc/services",
-        gai_path="/etc/gai.conf",
+        policy_path="/etc/gai.conf",
         families=lambda: (AF_INET, AF_INET6),
         configured=None,
         source_of=None,
+        is_deprecated=None,
+        index_of=lambda name: _socket.if_nametoindex(name),  # looked up when called: it may be patched
+        name_of=lambda index: _socket.if_indextoname(index),
         hostname=_socket.gethostname,
     ):
         """
         Args:
-            nameservers: each an address, ``"address:port"`` (``"[address]:port"`` for IPv6) or ``(address, port)``; or
-                a function that is called for each question, for ``(name servers, search domains)``.
-            search, ndots, attempts: as in resolv.conf(5).
-            timeout: seconds to wait for one answer from one server.
-            families: called for each lookup; the address families that there are sockets of.
-            configured: called for AI_ADDRCONFIG; the families of which some interface, the loopback aside, has an
-                address. None: all.
-            source_of: ``source_of(family, address, scope)`` in text, the address (text) that what goes there would be
-                sent from, or None if there is no way; None: IPv6 comes first.
+            nameservers: each an address, ``"address:port"`` (``"[address]:port"`` for IPv6, which may have a zone) or
+                ``(address, port)``; or a callable that gives them, for each question.
+            search, ndots, attempts: as in resolv.conf(5); *search* may be a callable too.
+            timeout: seconds to wait for the answers of one server.
+            families: called for each lookup; the address families that sockets can have.
+            configured: called for each lookup with AI_ADDRCONFIG; those of which an interface other than the loopback
+                has an address. None: the same as *families*.
+            source_of, is_deprecated: as in `destinations.order`; without *source_of* the order is left as found.
+            index_of, name_of: an interface's index by its name, and its name by its index. Both raise OSError.
             hostname: called for NI_NOFQDN; the name of this host.
         """
-        self._learn = nameservers if callable(nameservers) else lambda: (nameservers, search)
-        self._ndots = ndots
-        self._timeout = timeout
-        self._attempts = attempts
+        self._questions = Questions(nameservers, search, ndots, timeout, attempts, index_of)
         self._hosts = File(hosts_path, parse_hosts)
         self._services = File(services_path, parse_services)
-        self._policy = File(gai_path, parse_policy)
+        self._policy = File(policy_path, destinations.parse_policy)
         self._families = families
-        self._configured_families = configured or families
+        self._configured = configured or families
         self._source_of = source_of
+        self._is_deprecated = is_deprecated
+        self._index_of = index_of
+        self._name_of = name_of
         self._hostname = hostname
-        self._dns = None, None  # what it was made for, and dnspython's resolver
 
     def close(self):
         """For gevent's hub, whose resolver it can be: nothing is open."""
 
     def getaddrinfo(self, host, port, family=0, type=0, proto=0, flags=0):
-        family, type, proto, flags = map(_c_int, (family, type, proto, flags))
-        if host is None:
-            name = None
-        elif isinstance(host, (str, bytes)):
-            name = _c_string(host.encode("idna") if isinstance(host, str) else host)
-        else:
-            raise TypeError("getaddrinfo() argument 1 must be string or None")
-        service = _service_argument(port)
+        family, type, proto, flags = map(arguments.c_int, (family, type, proto, flags))
+        name, service = arguments.host(host), arguments.service(port)
         sys.audit("socket.getaddrinfo", host, port, family, type, proto)
         name, service = (None if name == "*" else name), (None if service == "*" else service)
         if name is None and service is None:
@@ -112,14 +121,16 @@ class Resolver:
         if flags & ~_AI_FLAGS or (flags & _socket.AI_CANONNAME and name is None):
             raise _gaierror(_socket.EAI_BADFLAGS)
         if flags & _socket.AI_ADDRCONFIG:
-            family = self._configured(family)
-        number = _number(service)
-        if service and flags & _socket.AI_NUMERICSERV and _DECIMAL.fullmatch(service) is None:
+            family = self._narrowed(family)
+        number = arguments.number(service)
+        if service and flags & _socket.AI_NUMERICSERV and not arguments.is_number(service):
             raise _gaierror(_socket.EAI_NONAME)
         if family not in (AF_UNSPEC, AF_INET, AF_INET6):
             raise _gaierror(_socket.EAI_FAMILY)
         endpoints = self._endpoints(service, number, type, proto)
         canonical, addresses = self._addresses(name, family, flags)
+        if not (name is None and flags & _socket.AI_PASSIVE):
+            addresses = self._sorted(addresses)
         if not flags & _socket.AI_CANONNAME:
             canonical = ""
         found = []
@@ -130,11 +141,11 @@ class Resolver:
         return found
 
     def getnameinfo(self, sockaddr, flags, /):
-        flags = _c_int(flags)
+        flags = arguments.c_int(flags)
         if not isinstance(sockaddr, tuple):
             del sockaddr  # which the traceback would hold
             raise TypeError("getnameinfo() argument 1 must be a tuple")
-        host, port, scope = _sockaddr_argument(sockaddr)
+        host, port, scope = arguments.sockaddr(sockaddr)
         sys.audit("socket.getnameinfo", sockaddr)
         numeric = self.getaddrinfo(host, port, 0, _socket.SOCK_DGRAM, 0, _socket.AI_NUMERICHOST)
         family, _, _, _, (address, port, *_) = numeric[0]
@@ -146,13 +157,13 @@ class Resolver:
         if not flags & _socket.NI_NUMERICHOST:
             try:
                 name = self._reverse(address)[0]
-            except herror as error:
-                if error.args == _TRY_AGAIN:
+            except Unanswered as failure:
+                if failure.reason == TRY_AGAIN:
                     raise _gaierror(_socket.EAI_AGAIN) from None
         if name is None:
             if flags & _socket.NI_NAMEREQD:
                 raise _gaierror(_socket.EAI_NONAME)
-            name = address + _scope_suffix(address, scope)
+            name = address + self._zone(address, scope, flags)
         elif flags & _socket.NI_NOFQDN:
             domain = self._hostname().partition(".")[2]
             if domain:
@@ -163,28 +174,30 @@ class Resolver:
         return name, service or str(port)
 
     def gethostbyname(self, name, /):
-        name = _name_argument(name, "gethostbyname")
+        name = arguments.name(name, "gethostbyname")
         sys.audit("socket.gethostbyname", name)
         return self._one_address(name, AF_INET)
 
     def gethostbyname_ex(self, name, /):
-        name = _name_argument(name, "gethostbyname_ex")
+        name = arguments.name(name, "gethostbyname_ex")
         sys.audit("socket.gethostbyname", name)
         if name in ("", "<broadcast>"):  # Python's own words, which only gethostbyname() takes
-            raise herror(*_HOST_NOT_FOUND)
-        entries = self._hosts.read()[0].get(name.lower(), ())
+            raise _herror(HOST_NOT_FOUND)
         canonical, addresses = self._addresses(name, AF_INET, 0)
-        names = dict.fromkeys([n for e in entries if e[0] == AF_INET for n in e[2:]] or [name])
+        names = dict.fromkeys([n for entry, _ in self._in_hosts(name, (AF_INET,)) for n in entry[2:]] or [name])
         return canonical, [n for n in names if n != canonical], [address for _, address, _ in addresses]
 
     def gethostbyaddr(self, name, /):
-        name = _name_argument(name, "gethostbyaddr")
+        name = arguments.name(name, "gethostbyaddr")
         sys.audit("socket.gethostbyaddr", name)
         if name == "":
             raise OSError("wildcard resolved to multiple address")
         address = self._one_address(name, AF_UNSPEC)
-        canonical, aliases = self._reverse(address)
-        return canonical, list(aliases), [address]
+        try:
+            canonical, *aliases = self._reverse(address)
+        except Unanswered as failure:
+            raise _herror(failure.reason) from None
+        return canonical, aliases, [address]
 
     def _one_address(self, name, family):
         """CPython's setipaddr()."""
@@ -192,11 +205,16 @@ class Resolver:
             return "0.0.0.0"
         if name == "<broadcast>":
             return "255.255.255.255"
-        return self._addresses(name, family, 0)[1][0][1]
+        return self._sorted(self._addresses(name, family, 0)[1])[0][1]
 
-    def _configured(self, family):
-        """AI_ADDRCONFIG: *family*, or the only one that the stack has."""
-        have = self._configured_families()
+    def _narrowed(self, family):
+        """AI_ADDRCONFIG: *family*, or the only one that is configured.
+
+        As in glibc (2.36): it is decided before anything is looked at, so it is true of literals and of /etc/hosts too,
+        and "::1" has no address on a host with IPv4 alone; link-local addresses count, the loopback's never; and
+        with no family configured at all, AF_UNSPEC stays.
+        """
+        have = self._configured()
         if family in (AF_INET, AF_INET6) and family not in have:
             raise _gaierror(_socket.EAI_NONAME)
         return have[0] if family == AF_UNSPEC and len(have) == 1 else family
@@ -224,121 +242,73 @@ class Resolver:
         return found
 
     def _addresses(self, name, family, flags):
-        """``(canonical name, [(family, address, scope id)])``, in the order to try them; never empty."""
+        """``(canonical name, [(family, address, scope id)])``, as found; never empty."""
         if name is None:
             passive = flags & _socket.AI_PASSIVE
             both = [(AF_INET, "0.0.0.0" if passive else "127.0.0.1", 0), (AF_INET6, "::" if passive else "::1", 0)]
             wanted = self._wanted(family)
             chosen = [entry for entry in both if entry[0] in wanted]
-            # RFC 6724 puts ::1 first, but no route leads to "::": glibc lists 0.0.0.0 before it.
+            # On Linux "::" has the source ::1 and 0.0.0.0 has 127.0.0.1, so that rule 5 has glibc list 0.0.0.0 first.
             return "", chosen if passive else chosen[::-1]
-        number = literal(name)
+        number = literal(name, self._index_of)
         if number is not None:
             entry = _as_family(number, family, flags)
             return name, [entry if entry[2] is not None else _none()]
         if flags & _socket.AI_NUMERICHOST or _HOSTNAME.fullmatch(name) is None:
             raise _gaierror(_socket.EAI_NONAME)
         mapped = family == AF_INET6 and flags & _socket.AI_V4MAPPED
-        canonical, found = self._lookup(name, (AF_INET, AF_INET6) if mapped else self._wanted(family))
-        if mapped and not flags & _socket.AI_ALL:
-            found = [entry for entry in found if entry[0] == AF_INET6] or found
-        found = self._ordered(found)
-        return canonical, [_as_family(entry, AF_INET6, flags) for entry in found] if mapped else found
-
-    def _ordered(self, found):
-        """RFC 6724 §6; glibc does not look at a single one."""
-        if len(found) < 2:
-            return found
-        if self._source_of is None:
-            return sorted(found, key=lambda entry: entry[0] != AF_INET6)
-
-        def source_of(candidate):
-            _, family, address, scope = candidate
-            source = self._source_of(family, address, scope)
-            return source and destinations.packed(AF_INET6 if ":" in source else AF_INET, source)
-
-        candidates = [(destinations.packed(*entry[:2]), *entry) for entry in found]
-        return [candidate[1:] for candidate in destinations.order(candidates, source_of, self._policy.read())]
+        canonical, found = self._look_up(name, (AF_INET, AF_INET6) if mapped else self._wanted(family))
+        if mapped:
+            found.sort(key=lambda entry: entry[0] != AF_INET6)  # glibc: these are asked for first
+            if not flags & _socket.AI_ALL and found[0][0] == AF_INET6:
+                found = [entry for entry in found if entry[0] == AF_INET6]
+            found = [_as_family(entry, AF_INET6, flags) for entry in found]
+        return canonical, found
 
     def _wanted(self, family):
         return self._families() if family == AF_UNSPEC else (family,)
 
-    def _lookup(self, name, families):
-        known = self._hosts.read()[0].get(name.lower(), ())
-        entries = [entry for entry in known if entry[0] in families]
-        if entries:
-            addresses = dict.fromkeys(entry[1] for entry in entries)
-            return entries[0][2], [literal(address) for address in addresses]
-        bare = name.lower().removesuffix(".")
-        if bare == "localhost" or bare.endswith(".localhost"):  # RFC 6761 §6.3: never a question for DNS
-            local = [] if known else [(AF_INET, "127.0.0.1", 0), (AF_INET6, "::1", 0)]
-            return name, [entry for entry in local if entry[0] in families] or _none()
-        return self._ask(name, families)
+    def _sorted(self, addresses):
+        if self._source_of is None:
+            return addresses
+        return destinations.order(addresses, self._source_of, self._policy.read(), self._is_deprecated)
 
-    def _ask(self, name, families):
-        """The A and AAAA records of *name*; raises what glibc makes of a missing one."""
-        import dns.exception
-        import dns.resolver
+    def _look_up(self, name, families):
+        """What /etc/hosts has, or else DNS; "localhost" is no exception, as it is none for glibc's files and dns."""
+        known = self._in_hosts(name, families)
+        if known:  # each once; glibc lists 127.0.0.1 twice if the file has "::1" too and IPv4 alone is asked for
+            return known[0][0][2], list(dict.fromkeys(found for _, found in known))
+        try:
+            return self._questions.addresses(name, families)
+        except Unanswered as failure:
+            raise _gaierror(_EAI[failure.reason]) from None
 
-        failure, canonical, found = _socket.EAI_NODATA, name, []
-        for family, record in ((AF_INET, "A"), (AF_INET6, "AAAA")):
-            if family not in families:
-                continue
-            try:
-                answer = self._resolver().resolve(name, record, search=True)
-            except dns.resolver.NoAnswer:
-                continue
-            except dns.resolver.NoNameservers:  # each refused, failed or could not be reached
-                failure = _socket.EAI_AGAIN
-                continue
-            except dns.exception.Timeout:
-                failure = _socket.EAI_AGAIN
-                break
-            except dns.exception.DNSException:  # NXDOMAIN, or no name that DNS could carry
-                failure = _socket.EAI_NONAME
-                break
-            canonical = answer.canonical_name.to_text(omit_final_dot=True)
-            found.extend((family, record.address, 0) for record in answer)
-        return (canonical, found) if found else _none(failure)
+    def _in_hosts(self, name, families):
+        """``[(entry, (family, address, scope id))]``, without those of zones that there are not."""
+        found = []
+        for entry in self._hosts.read()[0].get(name.lower(), ()):
+            number = literal(entry[1], self._index_of)
+            if number[0] not in families and AF_INET in families and AF_INET6 not in families:
+                number = AF_INET, as_ipv4(number[1]), 0  # glibc: "::1" is 127.0.0.1 for those who ask for IPv4 alone
+            if number[0] in families and number[1] is not None and number[2] is not None:
+                found.append((entry, number))
+        return found
 
     def _reverse(self, address):
-        """``(name, aliases)`` of a numeric *address*; raises herror."""
+        """The names of a numeric *address*. Raises Unanswered."""
         entry = self._hosts.read()[1].get(address)
-        if entry is not None:
-            return entry[2], entry[3:]
-        import dns.exception
-        import dns.resolver
-        import dns.reversename
+        return entry[2:] if entry is not None else self._questions.names(address)
 
-        try:
-            names = [
-                record.target.to_text(omit_final_dot=True)
-                for record in self._resolver().resolve(dns.reversename.from_address(address), "PTR", search=False)
-            ]
-        except (dns.resolver.NoNameservers, dns.exception.Timeout):
-            raise herror(*_TRY_AGAIN) from None
-        except dns.exception.DNSException:
-            raise herror(*_HOST_NOT_FOUND) from None
-        return names[0], names[1:]
-
-    def _resolver(self):
-        servers, search = self._learn()
-        learned = tuple(servers), tuple(search)
-        if self._dns[0] != learned:
-            import dns.name
-            import dns.nameserver
-            import dns.resolver
-
-            dns_resolver = dns.resolver.Resolver(configure=False)
-            servers = [_nameserver(server) for server in servers]
-            dns_resolver.nameservers = [dns.nameserver.Do53Nameserver(*server) for server in servers]
-            dns_resolver.domain = dns.name.root  # else the host's own, even if *search* is empty
-            dns_resolver.search = [dns.name.from_text(domain) for domain in search]
-            dns_resolver.ndots = self._ndots
-            dns_resolver.timeout = self._timeout
-            dns_resolver.lifetime = self._timeout * self._attempts * max(1, len(servers))
-            self._dns = learned, dns_resolver  # one store: threads need no lock
-        return self._dns[1]
+    def _zone(self, address, scope, flags):
+        """RFC 4007 §11.2, the part from "%" on: by name only where the scope is a link."""
+        if not scope or ":" not in address:
+            return ""
+        if is_link_local(address) and not flags & _NI_NUMERICSCOPE:
+            try:
+                return "%" + self._name_of(scope)
+            except OSError:
+                pass
+        return f"%{scope}"
 
 
 def from_system(nameservers=None, *, resolv_conf="/etc/resolv.conf", **settings):
@@ -356,80 +326,6 @@ def _none(code=_socket.EAI_NONAME):
     raise _gaierror(code)
 
 
-def _c_int(value):
-    value = operator.index(value)
-    if not -(2**63) <= value < 2**63:
-        raise OverflowError("Python int too large to convert to C long")
-    if not -(2**31) <= value < 2**31:
-        what = "greater than maximum" if value > 0 else "less than minimum"
-        raise OverflowError(f"signed integer is {what}")
-    return value
-
-
-def _c_string(value):
-    return value.partition(b"\0")[0].decode("latin-1")
-
-
-def _name_argument(name, function):
-    """The ``et`` argument with codec idna of the gethostby functions."""
-    if not isinstance(name, (str, bytes, bytearray)):
-        kind = "None" if name is None else type(name).__name__
-        raise TypeError(f"{function}() argument 1 must be str, bytes or bytearray, not {kind}")
-    raw = name.encode("idna") if isinstance(name, str) else bytes(name)
-    if b"\0" in raw:
-        kind = type(name).__name__
-        raise TypeError(f"{function}() argument 1 must be encoded string without null bytes, not {kind}")
-    return raw.decode("latin-1")
-
-
-def _service_argument(port):
-    if port is None:
-        return None
-    if type(port) is int:
-        if sys.version_info < (3, 12) and not -(2**63) <= port < 2**63:
-            raise OverflowError("Python int too large to convert to C long")
-        return str(port)
-    if isinstance(port, (str, bytes)):
-        return _c_string(port.encode() if isinstance(port, str) else port)
-    raise OSError("Int or String expected")
-
-
-def _sockaddr_argument(sockaddr):
-    """``(host, port, scope id)``: the format ``si|II``."""
-    if not 2 <= len(sockaddr) <= 4 or not isinstance(sockaddr[0], str):
-        raise TypeError("getnameinfo(): illegal sockaddr argument")
-    host, port, flow, scope = (*sockaddr, 0, 0)[:4]
-    if "\0" in host:
-        raise ValueError("embedded null character")
-    port, flow, scope = _c_int(port), operator.index(flow) & 0xFFFFFFFF, operator.index(scope) & 0xFFFFFFFF
-    if flow > 0xFFFFF:
-        raise OverflowError("getnameinfo(): flowinfo must be 0-1048575.")
-    return host, port, scope
-
-
-def _number(service):
-    """*service* as strtoul and a cast to int read it; None if it is a name."""
-    if not service:
-        return 0
-    match = _DECIMAL.fullmatch(service)
-    if match is None:
-        return None
-    number = int(match[2])
-    number = (2**64 - 1 if number >= 2**64 else -number if match[1] == "-" else number) & 0xFFFFFFFF
-    return None if number >= 2**31 else number
-
-
-def _scope_suffix(address, scope):
-    if not scope or ":" not in address:
-        return ""
-    if is_link_local(address):
-        try:
-            return "%" + _socket.if_indextoname(scope)
-        except OSError:
-            pass
-    return f"%{scope}"
-
-
 def _as_family(entry, family, flags):
     """*entry* as an address of *family*, through the mapped form of RFC 4291 §2.5.5.2 where that is allowed."""
     have, address, _ = entry
@@ -440,12 +336,3 @@ def _as_family(entry, family, flags):
     if have == AF_INET6 and address.startswith("::ffff:") and "." in address:
         return AF_INET, address.rpartition(":")[2], 0
     raise _gaierror(_socket.EAI_ADDRFAMILY)
-
-
-def _nameserver(server):
-    if not isinstance(server, str):
-        return tuple(server)
-    address, bracket, port = server.rpartition("]:") if server.startswith("[") else server.rpartition(":")
-    if bracket and (":" not in address or server.startswith("[")):
-        return address.removeprefix("["), int(port)
-    return server.strip("[]"), 53

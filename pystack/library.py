@@ -10,7 +10,7 @@ from monkey.socket import Socket
 from pystack import inline, stack
 
 _UNSET = object()
-_RESOLVER = Resolver((), families=lambda: (AF_INET, AF_INET6))
+_RESOLVER = Resolver(())
 
 
 class Stack(stack.Stack):

@@ -34,6 +34,11 @@ def make(families=BOTH, **settings):
     return resolver.Resolver([], families=lambda: families, **settings)
 
 
+def anywhere(address, scope):
+    """There is a route to everything."""
+    return "2001:db8::99/64" if ":" in address else "192.0.2.99/24"
+
+
 def outcome(function, *arguments, **keywords):
     """What it returned, or the exception's class and arguments."""
     try:
@@ -205,11 +210,53 @@ def test_addrconfig_leaves_out_the_family_that_the_stack_has_not():
     assert make().getaddrinfo("::1", 80, AF_INET6, SOCK_STREAM, 0, flags)[0][4] == ("::1", 80, 0, 0)
 
 
-def test_hosts_give_ipv6_first_and_the_canonical_name_once(files):
-    found = make(**files).getaddrinfo("ALPHA.example", 5, 0, SOCK_STREAM, 0, _socket.AI_CANONNAME)
+def test_addrconfig_goes_by_what_is_configured_and_not_by_what_sockets_can_be(files):
+    """/etc/hosts and the loopback are no exception (glibc 2.36); with nothing configured, all is asked for."""
+    configured = [AF_INET]
+    names = make(configured=lambda: configured, **files)
+
+    def addresses(family, flags=_socket.AI_ADDRCONFIG):
+        return [entry[4][0] for entry in names.getaddrinfo("alpha.example", 5, family, SOCK_STREAM, 0, flags)]
+
+    assert addresses(0) == ["192.0.2.1", "192.0.2.2"]
+    assert addresses(0, 0) == ["192.0.2.1", "192.0.2.2", "2001:db8::1"]
+    assert fails(_socket.EAI_NONAME, addresses, AF_INET6)
+    assert fails(_socket.EAI_ADDRFAMILY, names.getaddrinfo, "::1", 5, flags=_socket.AI_ADDRCONFIG)
+    configured.clear()
+    assert addresses(0) == ["192.0.2.1", "192.0.2.2", "2001:db8::1"]
+    assert fails(_socket.EAI_NONAME, addresses, AF_INET)
+
+
+def test_hosts_give_the_best_first_and_the_canonical_name_once(files):
+    found = make(source_of=anywhere, **files).getaddrinfo("ALPHA.example", 5, 0, SOCK_STREAM, 0, _socket.AI_CANONNAME)
     assert [entry[3] for entry in found] == ["Alpha.example", "", ""]
     assert [entry[4] for entry in found] == [("2001:db8::1", 5, 0, 0), ("192.0.2.1", 5), ("192.0.2.2", 5)]
     assert [entry[0] for entry in found] == [AF_INET6, AF_INET, AF_INET]
+
+
+def test_without_a_way_to_know_sources_the_order_is_as_found(files):
+    found = make(**files).getaddrinfo("alpha.example", 5, 0, SOCK_STREAM)
+    assert [entry[4][0] for entry in found] == ["192.0.2.1", "192.0.2.2", "2001:db8::1"]
+
+
+def test_what_cannot_be_reached_comes_last(files):
+    """RFC 6724 §6, rule 1; gethostbyname takes the first, and gethostbyname_ex never sorts (as in glibc)."""
+
+    def source_of(address, scope):
+        return "192.0.2.99" if address == "192.0.2.2" else None
+
+    names = make(source_of=source_of, **files)
+    found = names.getaddrinfo("alpha.example", 5, 0, SOCK_STREAM)
+    assert [entry[4][0] for entry in found] == ["192.0.2.2", "2001:db8::1", "192.0.2.1"]
+    assert names.gethostbyname("alpha.example") == "192.0.2.2"
+    assert names.gethostbyname_ex("alpha.example")[2] == ["192.0.2.1", "192.0.2.2"]
+    assert [entry[4][0] for entry in make(source_of=source_of).getaddrinfo(None, 5, 0, 1, 0, 1)] == ["0.0.0.0", "::"]
+
+
+def test_gai_conf_says_what_goes_before(files, tmp_path):
+    (tmp_path / "gai.conf").write_text("precedence ::ffff:0:0/96 100\n")
+    names = make(source_of=anywhere, policy_path=tmp_path / "gai.conf", **files)
+    assert names.getaddrinfo("alpha.example", 5, 0, SOCK_STREAM)[-1][4][0] == "2001:db8::1"
 
 
 def test_a_stack_without_ipv6_is_given_none(files):
@@ -234,6 +281,50 @@ def test_mapped_addresses(files, flags, addresses):
 
 def test_the_scope_of_a_host_is_kept(files):
     assert make(**files).getaddrinfo("linked", 5, type=SOCK_STREAM)[0][4] == ("fe80::7", 5, 0, 9)
+
+
+def test_zones_are_named_by_the_stack():
+    """RFC 4007 §11.2; a name that is unknown is written as its number, and one that is not a link's always is."""
+
+    def index_of(name):
+        return {"net0": 7}[name] if name == "net0" else _no_interface()
+
+    def name_of(index):
+        return "net0" if index == 7 else _no_interface()
+
+    names = make(index_of=index_of, name_of=name_of)
+    numeric = _socket.NI_NUMERICHOST | _socket.NI_NUMERICSERV
+    assert names.getaddrinfo("fe80::1%net0", 5, type=SOCK_STREAM)[0][4] == ("fe80::1", 5, 0, 7)
+    assert names.getaddrinfo("fe80::1%2", 5, type=SOCK_STREAM)[0][4] == ("fe80::1", 5, 0, 2)
+    assert fails(_socket.EAI_NONAME, names.getaddrinfo, "fe80::1%lo", 5)
+    assert fails(_socket.EAI_NONAME, names.getaddrinfo, "2001:db8::1%net0", 5)
+    assert names.getnameinfo(("fe80::1", 5, 0, 7), numeric) == ("fe80::1%net0", "5")
+    assert names.getnameinfo(("ff02::1", 5, 0, 8), numeric) == ("ff02::1%8", "5")
+    assert names.getnameinfo(("2001:db8::1", 5, 0, 7), numeric) == ("2001:db8::1%7", "5")
+
+
+def _no_interface():
+    raise OSError("no interface with this name")
+
+
+def test_names_of_interfaces_are_those_of_the_patched_functions(monkeypatch):
+    names = make()
+    monkeypatch.setattr(_socket, "if_nametoindex", lambda name: 99)
+    monkeypatch.setattr(_socket, "if_indextoname", lambda index: "patched")
+    assert names.getaddrinfo("fe80::1%net0", 5, type=SOCK_STREAM)[0][4] == ("fe80::1", 5, 0, 99)
+    assert names.getnameinfo(("fe80::1", 5, 0, 99), 3) == ("fe80::1%patched", "5")
+
+
+def test_hosts_with_ipv6_alone_serve_ipv4_where_glibc_has_it_so(files):
+    """For those who ask for IPv4 alone, "::1" is 127.0.0.1 and a mapped address the one in it (nss_files)."""
+    files["hosts_path"].write_text("::1 six\n::ffff:192.0.2.7 mapped\n2001:db8::1 other\n")
+    names = make(**files)
+    assert names.gethostbyname("six") == "127.0.0.1"
+    assert names.gethostbyname_ex("mapped") == ("mapped", [], ["192.0.2.7"])
+    assert names.gethostbyaddr("192.0.2.7")[0] == "mapped"
+    assert names.gethostbyaddr("six") == ("six", [], ["::1"])
+    assert [entry[4][0] for entry in names.getaddrinfo("six", 5, type=SOCK_STREAM)] == ["::1"]
+    assert fails(_socket.EAI_AGAIN, names.gethostbyname, "other")  # a question for DNS, and there is no server
 
 
 def test_gethostby_functions_read_hosts(files):
@@ -263,12 +354,14 @@ def test_services_are_read_from_their_file(files):
     assert fails(_socket.EAI_SERVICE, names.getaddrinfo, "127.1", "stream", type=SOCK_DGRAM)
 
 
-def test_localhost_is_built_in(files):
-    """RFC 6761 §6.3; what /etc/hosts says of it comes first."""
-    names = make(services_path=files["services_path"], hosts_path="/nonexistent")
-    for name in ("localhost", "Localhost.", "a.localhost"):
+def test_localhost_is_what_hosts_say_and_else_a_name_like_any_other(files):
+    """As with glibc's "files dns": that it is known without being written anywhere is nss_myhostname's."""
+    files["hosts_path"].write_text("127.0.0.1 localhost\n::1 localhost ip6-localhost\n")
+    names = make(source_of=lambda address, scope: address, **files)
+    for name in ("localhost", "Localhost"):
         assert [entry[4][0] for entry in names.getaddrinfo(name, 80, type=SOCK_STREAM)] == ["::1", "127.0.0.1"]
-    assert fails(_socket.EAI_NONAME, make(**files).getaddrinfo, "localhost", 80, AF_INET6)
+    for name in ("localhost.", "a.localhost"):
+        assert fails(_socket.EAI_AGAIN, names.getaddrinfo, name, 80)  # there is no server to ask
 
 
 def test_hosts_are_read_again_when_they_change(files):
@@ -305,32 +398,3 @@ def test_neither_socket_nor_dnspython_is_imported_before_a_name_needs_dns():
     root = os.path.dirname(os.path.dirname(resolver.__file__))
     done = subprocess.run([sys.executable, "-S", "-c", program], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
-
-
-def test_addresses_are_ordered_by_where_they_would_be_sent_from(files):
-    """RFC 6724 §6 rule 1: one that cannot be reached is the last."""
-    names = make(**files, source_of=lambda family, address, scope: "192.0.2.9" if family == AF_INET else None)
-    found = [entry[4][0] for entry in names.getaddrinfo("alpha.example", 80, type=SOCK_STREAM)]
-    assert found == sorted(found, key=lambda address: ":" in address) and len(found) > 1
-
-
-def test_addrconfig_minds_what_interfaces_have(files):
-    names = make(**files, configured=lambda: (AF_INET,))
-    found = names.getaddrinfo("alpha.example", 80, type=SOCK_STREAM, flags=_socket.AI_ADDRCONFIG)
-    assert {entry[0] for entry in found} == {AF_INET}
-    with pytest.raises(_socket.gaierror):
-        names.getaddrinfo("alpha.example", 80, AF_INET6, flags=_socket.AI_ADDRCONFIG)
-
-
-def test_name_servers_may_change_from_one_question_to_the_next(files):
-    asked = []
-
-    def learn():
-        asked.append(None)
-        return [("127.0.0.1", 1)], []
-
-    names = resolver.Resolver(learn, timeout=0.1, attempts=1, **files)
-    for _ in range(2):
-        with pytest.raises(_socket.gaierror):
-            names.gethostbyname("unknown.example")
-    assert len(asked) == 2
