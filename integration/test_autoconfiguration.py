@@ -249,6 +249,19 @@ def test_a_dhcpv4_lease_ends_when_the_server_is_gone(namespace, tmp_path):
 
 
 @DNSMASQ
+def test_leases_are_given_back_at_the_end(namespace, tmp_path):
+    """DHCPRELEASE (RFC 2131 §4.4.6) and RELEASE (RFC 8415 §18.2.7)."""
+    options = "--dhcp-range=10.77.0.100,10.77.0.199,2m", "--dhcp-range=fd77::100,fd77::1ff,64,2m", "--enable-ra"
+    leases = tmp_path / "leases"
+    namespace.ip("tuntap add dev ps0 mode tap")  # one that stays
+    with stack_of(namespace, factor=20, dhcp=True) as stack, dnsmasq(namespace, tmp_path, *options):
+        until(lambda: addresses(stack, "10.") and addresses(stack))
+        assert "10.77.0.1" in leases.read_text() and "fd77::1" in leases.read_text()
+        stack.close()
+        until(lambda: "10.77.0.1" not in leases.read_text() and "fd77::1" not in leases.read_text())
+
+
+@DNSMASQ
 def test_a_duplicate_dhcpv4_address_is_declined(namespace, tmp_path):
     """RFC 5227 finds the other host, and DHCPDECLINE tells the server (RFC 2131 §3.1 (5))."""
     with stack_of(namespace, factor=5, dhcp=True, accept_ra=False) as stack:

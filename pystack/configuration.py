@@ -35,6 +35,13 @@ class Configuration:
         """Let a DHCP client of an interface hear of its addresses, of *length* bytes."""
         self._clients[interface, length] = client
 
+    def release(self):
+        """Give back what servers have leased. Returns whether there is anything."""
+        leased = [client for client in self._clients.values() if client.core.lease is not None]
+        for client in leased:
+            client.release()
+        return bool(leased)
+
     def put(self, batch):
         """Take events."""
         for message in batch:

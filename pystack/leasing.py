@@ -46,6 +46,11 @@ class _Client:
         self._addresses = {}  # address -> prefix length, of those that were given to inet
         endpoints.add(self.transport, self)
 
+    def release(self):
+        """Give back what is leased: the stack is about to close."""
+        self.core.release(self._clock.now())
+        self.act()
+
     # -- what happens -------------------------------------------------------------------------------------------------
 
     def event(self, event):
@@ -73,6 +78,7 @@ class _Client:
             happened, core.events = core.events, []
             for message in sending:
                 self._send(message)
+            self._endpoints.flush()  # before the address that they are sent from goes
             for event in happened:
                 self._handle(event)
         at = core.next_deadline()
@@ -174,11 +180,6 @@ class Dhcp4(_Client):
         """Ask for an address."""
         self._bind()
         self.core.start(self._clock.now())
-        self.act()
-
-    def release(self):
-        """Give the address back."""
-        self.core.release(self._clock.now())
         self.act()
 
     def claimed(self, address):

@@ -5,6 +5,8 @@ from collections import Counter, defaultdict
 from functools import partial
 from random import Random
 
+import gevent
+
 from pystack import messages
 from pystack.config import StackConfig, check_setting
 from pystack.configuration import Configuration
@@ -25,6 +27,8 @@ from pystack.sockets.stream import TcpListener, TcpStream
 from pystack.tcp import settings as tcp_settings
 from pystack.text import format_address, parse_address
 from pystack.udp.bindings import Settings as UdpSettings
+
+_FAREWELL = 0.05  # seconds for what gives leases back to find its way; if it does not, they end by themselves
 
 log = logging.getLogger("pystack")
 
@@ -92,6 +96,8 @@ class Stack:
         """Stop the layers and release the devices. May be called twice, and from any greenlet."""
         if self._state != "running":
             return
+        if self.failure is None and self._configuration.release():
+            gevent.sleep(_FAREWELL)
         self._stop()
         self.release()
         lifetime.forget(self)
