@@ -29,7 +29,7 @@ from gevent import subprocess
 from integration.support.install import PATH
 from integration.support.namespaces import Namespace, veth
 
-FLAVOURS = tuple(os.environ.get("PYSTACK_FLAVOURS", "kernel,tap,user,tap6,user6").split(","))
+FLAVOURS = tuple(os.environ.get("PYSTACK_FLAVOURS", "kernel,tap,user,tap6").split(","))
 PROGRAMS = Path(__file__).resolve().parents[1] / "programs"
 ROOT = PROGRAMS.parents[1]
 NOBODY = 65534
