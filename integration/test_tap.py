@@ -58,6 +58,13 @@ def test_made_with_its_settings_and_gone_after_close(namespace):
     assert "pystack0" not in links(namespace) and tap.fileno() == -1
 
 
+def test_the_hosts_routes_of_both_versions_are_known(namespace):
+    namespace.ip("route add 10.77.0.0/24 dev lo")
+    namespace.ip("-6 route add fdc5:77ab:1b4e:1::/64 dev lo")
+    script = "from pystack.device.hostroutes import taken_networks; print(*taken_networks())"
+    assert {"10.77.0.0/24", "fdc5:77ab:1b4e:1::/64"} <= set(said(namespace, sys.executable, "-c", script).split())
+
+
 def test_can_be_opened_again(namespace):
     tap = Tap(netns=namespace.path)
     for _ in range(2):

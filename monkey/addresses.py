@@ -33,8 +33,7 @@ def parse(engine, family, address, caller):
         flow_info, scope = (*map(_integer, address[2:]), *(0, 0)[len(address) - 2 :])
         if not 0 <= flow_info <= _MOST_FLOW_INFO:
             raise OverflowError(f"{caller}(): flowinfo must be 0-1048575.")
-        if not 0 <= scope <= 0xFFFFFFFF:
-            raise OverflowError("Python int too large to convert to C unsigned int")
+        scope &= 0xFFFFFFFF  # `_socket` does not mind one that is too large
     host, port = address[0], _integer(address[1])
     if not 0 <= port <= 0xFFFF:
         raise OverflowError(f"{caller}(): port must be 0-65535.")

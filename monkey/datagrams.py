@@ -4,7 +4,7 @@ import _socket
 import errno
 import select
 import struct
-from _socket import AF_INET6
+from _socket import AF_INET, AF_INET6
 from operator import index
 
 from monkey import addresses
@@ -16,9 +16,14 @@ _poll = select.poll  # gevent puts another in its place
 _HEADER = protocol.DATAGRAM
 _SIZE = _HEADER.size
 _MOST_ROUTES = 64  # destinations that are remembered to be reachable
-_IPPROTO_IP, _IPPROTO_IPV6 = 0, 41
+_IPPROTO_IP, _IPPROTO_UDP, _IPPROTO_IPV6 = 0, 17, 41
 _IP_TOS, _IP_TTL, _IP_PKTINFO = 1, 2, 8
 _IPV6_PKTINFO, _IPV6_HOPLIMIT, _IPV6_TCLASS = 50, 52, 67
+_LEVELS = {  # version of IP of the destination (0: not known) -> levels of control messages that mean it
+    4: (_IPPROTO_IP, _IPPROTO_UDP, _socket.SOL_SOCKET),
+    6: (_IPPROTO_IPV6, _IPPROTO_UDP, _socket.SOL_SOCKET),
+    0: (_IPPROTO_IP, _IPPROTO_IPV6, _IPPROTO_UDP, _socket.SOL_SOCKET),
+}
 _INT = struct.Struct("=i")
 _PKTINFO = struct.Struct("=i4s4s")
 _PKTINFO6 = struct.Struct("=16si")
@@ -98,7 +103,7 @@ class Datagrams:
         if version == 4:
             address, ours = address[:4], ours[:4]
         scope = interface if addresses.is_link_local(address) else 0
-        ancillary = _control_messages(self._family, version, ttl, tos, has, interface, ours) if has else ()
+        ancillary = _control_messages(version, ttl, tos, has, interface, ours) if has else ()
         return ancillary, addresses.sockaddr(self._family, address, port, scope), False
 
     def _end(self):
@@ -138,7 +143,7 @@ class Datagrams:
         """Send one datagram; returns its size. *packed*: ``(address, port, scope)``, or None: to the peer."""
         header, most = self._ways.get(packed) or self._route(packed)
         if ancillary:
-            header = _with(header, ancillary)
+            header = _with(header, ancillary, self._family)
         size = sum(memoryview(buffer).nbytes for buffer in buffers)
         if size > most and size > self._route(packed)[1]:  # the path's MTU may have grown
             raise refusal(errno.EMSGSIZE)
@@ -175,13 +180,13 @@ class Datagrams:
         self._ways.clear()
 
 
-def _control_messages(family, version, ttl, tos, has, interface, ours):
+def _control_messages(version, ttl, tos, has, interface, ours):
     """What a datagram's header tells, as ip(7) and ipv6(7) have it."""
     found = []
-    if has & protocol.HAS_PKTINFO and family == AF_INET6:
-        ours = addresses.V4_MAPPED + ours if version == 4 else ours
-        found.append((_IPPROTO_IPV6, _IPV6_PKTINFO, _PKTINFO6.pack(ours, interface)))
-    elif has & protocol.HAS_PKTINFO:
+    if has & protocol.HAS_PKTINFO6:
+        mapped = addresses.V4_MAPPED + ours if version == 4 else ours
+        found.append((_IPPROTO_IPV6, _IPV6_PKTINFO, _PKTINFO6.pack(mapped, interface)))
+    if has & protocol.HAS_PKTINFO:
         found.append((_IPPROTO_IP, _IP_PKTINFO, _PKTINFO.pack(interface, ours, ours)))
     if has & protocol.HAS_TTL and version == 6:
         found.append((_IPPROTO_IPV6, _IPV6_HOPLIMIT, _INT.pack(ttl)))
@@ -207,18 +212,30 @@ def _fit(ancillary, room):
     return fitting, flags
 
 
-def _with(header, ancillary):
-    """The header with what control messages say of this datagram: ip(7), ipv6(7)."""
+def _with(header, ancillary, family):
+    """The header with what control messages say of this datagram: ip(7), ipv6(7).
+
+    As on Linux those of the other version of IP say nothing; only IPV6_PKTINFO may have an IPv4 address, mapped. Of
+    which version the peer is, is not known here: for it all count.
+    """
     version, ttl, tos, has, port, _, interface, address, ours = _HEADER.unpack(header)
+    if family == AF_INET or address[:12] == addresses.V4_MAPPED:
+        levels = _LEVELS[4]
+    else:
+        levels = _LEVELS[version]
     for level, kind, data in ancillary:
-        data = bytes(data)
+        if level not in levels and (level, kind, family) != (_IPPROTO_IPV6, _IPV6_PKTINFO, AF_INET6):
+            continue
         number = _INT.unpack_from(data)[0] if len(data) >= _INT.size else -1
         key = level, kind
         if key == (_IPPROTO_IP, _IP_PKTINFO) and len(data) >= _PKTINFO.size:
             interface, ours, _ = _PKTINFO.unpack_from(data)
+            ours = addresses.V4_MAPPED + ours if family == AF_INET6 and any(ours) else ours
             has |= protocol.HAS_PKTINFO
         elif key == (_IPPROTO_IPV6, _IPV6_PKTINFO) and len(data) >= _PKTINFO6.size:
             ours, interface = _PKTINFO6.unpack_from(data)
+            if levels is _LEVELS[4] and ours[:12] != addresses.V4_MAPPED:
+                raise refusal(errno.EINVAL)
             has |= protocol.HAS_PKTINFO
         elif key == (_IPPROTO_IP, _IP_TTL) and 1 <= number <= 255:
             ttl, has = number, has | protocol.HAS_TTL

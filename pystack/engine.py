@@ -4,6 +4,7 @@
 any more, and what was written has been delivered, or `--linger` is over.
 """
 
+import errno
 import glob
 import ipaddress
 import logging
@@ -81,9 +82,9 @@ class Engine:
                 self._start_user()
             else:
                 self._start_tap_or_user()
+            self._await_configuration()
             if options.publish and self.gateway is None:
                 self._start_publishing()
-            self._await_configuration()
             self.service = self.stack.service()
             _remove_leftovers(tempfile.gettempdir())
             self._folder = tempfile.mkdtemp(prefix=_FOLDER)
@@ -211,8 +212,7 @@ class Engine:
 
     def _start_publishing(self):
         """Relay ports of the host's where there is no gateway that does it."""
-        own = next(str(ipaddress.ip_interface(each).ip) for name, each in self.stack.addresses() if name != "lo")
-        self._published = StreamRelay(None, lambda port: self.stack.connect(own, port, nodelay=True), None)
+        self._published = StreamRelay(None, self._connect_published, None)
         for each in self.options.publish:
             if each.protocol != "tcp":
                 raise StackError("--publish: a UDP port can be published with --link user alone")
@@ -222,6 +222,14 @@ class Engine:
                 raise StackError(
                     f"--publish: cannot listen on {each.host}:{each.host_port}: {error.strerror}"
                 ) from error
+
+    def _connect_published(self, port):
+        """A connection to the stack's own *port*. Raises OSError while the stack has no address but its loopback's."""
+        for name, each in self.stack.addresses():
+            own = ipaddress.ip_interface(each).ip
+            if name != "lo" and not own.is_link_local:
+                return self.stack.connect(str(own), port, nodelay=True)
+        raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
 
     def _start_user(self):
         options = self.options

@@ -23,6 +23,7 @@ _SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?", re.ASCII)
 _LOOPBACK = "127.0.0.1"
 # Prefixes of the runner's own: 10.77.N.0/24, and by RFC 4193 §3.2.2, drawn once for all runners, fdc5:77ab:1b4e:N::/64.
 _PREFIXES = "10.77.{0}.0/24", "fdc5:77ab:1b4e:{0:x}::/64"
+_DRAWN = 48  # bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +117,10 @@ def default_networks(number):
 def default_network(taken):
     """The first N from 0 to 255 for which none of its `default_networks` overlaps any of *taken*, `ipaddress` networks.
 
-    A default route takes nothing, be it whole or in halves, as VPNs have it. Raises StackError if there is none.
+    A default route takes nothing, be it whole or in halves, as VPNs have it; nor does an IPv6 one that is wider than
+    the prefix drawn for us, which then is no host's behind it. Raises StackError if there is none.
     """
-    narrow = [network for network in taken if network.prefixlen > 1]
+    narrow = [network for network in taken if network.prefixlen >= (2 if network.version == 4 else _DRAWN)]
     for number in range(256):
         ours = default_networks(number)
         if not any(own.version == network.version and own.overlaps(network) for own in ours for network in narrow):
@@ -431,6 +433,8 @@ def _check(options):
             raise StackError(f"--gateway: {router} is the second of IPv{router.version}; there can be one")
     if options.nat and options.link in ("user", "none"):
         raise StackError(f"--nat works on a TAP: it cannot be with --link {options.link}")
+    if options.nat and options.addresses and not any(address.version == 4 for address in own):
+        raise StackError("--nat masquerades IPv4: it needs an --address such as 10.77.0.2/24")
     entrances = [(each.host, each.host_port, each.protocol) for each in options.publish]
     for entrance in entrances:
         if entrances.count(entrance) > 1:

@@ -222,6 +222,8 @@ def test_bad_values_are_refused_where_they_stand(name, text, said, capsys):
         (["--odd\nname"], {}, "--odd name"),
         ([], {"STATS": "yes"}, "PYSTACK_STATS: 'yes' is not 1 or 0"),
         (["--nat", "--link", "user"], {}, "--nat works on a TAP"),
+        (["--nat", "--address", "dhcp"], {}, "--nat masquerades IPv4"),
+        (["--nat", "--address", "fd77::2/64"], {}, "--nat masquerades IPv4"),
         (["--address", "10.0.0.1/24", "--gateway", "10.0.0.1"], {}, "is the stack's own address"),
     ],
 )
@@ -292,6 +294,7 @@ def test_a_prefix_of_one_has_no_room_for_the_host(cidr, shorter):
         (["10.77.0.0/23", "10.77.2.128/25"], 3),
         (["10.77.0.0/17", "192.168.0.0/16"], 128),
         (["0.0.0.0/0", "0.0.0.0/1", "128.0.0.0/1", "::/0", "fd77::/64"], 0),
+        (["fc00::/7", "fd00::/8", "fdc5:77ab:1b4e::/64"], 1),
     ],
 )
 def test_default_network_is_the_first_that_nobody_uses(taken, number):

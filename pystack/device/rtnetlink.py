@@ -104,9 +104,12 @@ class Rtnetlink:
         from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
         found = []
-        for message in self._ask(rtmsg(), _RTM_GETROUTE, _DUMP):
-            if message["family"] in _ANY and message.get_attr("RTA_TABLE") == _RT_TABLE_MAIN:
-                found.append((message.get_attr("RTA_DST") or _ANY[message["family"]], message["dst_len"]))
+        for family, any_address in _ANY.items():  # asked for those of all, Linux 6.18 tells IPv4's alone
+            request = rtmsg()
+            request["family"] = family
+            for message in self._ask(request, _RTM_GETROUTE, _DUMP):
+                if message["family"] == family and message.get_attr("RTA_TABLE") == _RT_TABLE_MAIN:
+                    found.append((message.get_attr("RTA_DST") or any_address, message["dst_len"]))
         return found
 
     def add_address(self, index, interface):

@@ -108,7 +108,7 @@ class Addresses6(Addresses):
         else:
             route = self.routes.lookup(destination, index)
         interface = route and self._interfaces.get(route.interface)
-        if not interface or not interface.has_ipv6:
+        if not interface or not interface.has_ipv6 or (interface.loopback and is_link_local(destination)):
             return None
         next_hop = self._redirects.get(destination) or route.gateway or destination
         return Path(UNICAST, interface, next_hop, self.select_source(destination, interface))

@@ -9,10 +9,20 @@ from pystack.scope import on_wire
 from pystack.sockets import options, options6, protocol
 from pystack.sockets.ends import End, refusal
 
-# By version of IP, the settings by which a program asks for TTL, TOS and destination.
+# By version of IP, the settings by which a program asks for control messages, and the flags that they mean. What an
+# IPv4 datagram was sent to a program may ask for in both forms.
 _WANTS = {
-    4: ("receive_ttl", "receive_tos", "packet_info"),
-    6: ("receive_hop_limit", "receive_traffic_class", "packet_info6"),
+    4: (
+        ("receive_ttl", protocol.HAS_TTL),
+        ("receive_tos", protocol.HAS_TOS),
+        ("packet_info", protocol.HAS_PKTINFO),
+        ("packet_info6", protocol.HAS_PKTINFO6),
+    ),
+    6: (
+        ("receive_hop_limit", protocol.HAS_TTL),
+        ("receive_traffic_class", protocol.HAS_TOS),
+        ("packet_info6", protocol.HAS_PKTINFO6),
+    ),
 }
 _CUT = (0, 1, 5)  # IP_PMTUDISC_DONT, WANT, OMIT: what does not fit is fragmented (ip(7), ipv6(7))
 _HEADERS = {4: 20 + 8, 6: 40 + 8}  # bytes of IP and UDP
@@ -183,6 +193,8 @@ class DatagramEnd(End):
             if version:
                 request.address, request.port = self.inward(address[:4] if version == 4 else address, interface), port
             if flags & protocol.HAS_PKTINFO:
+                if interface and not self._service.name_of(interface):
+                    raise refusal(errno.ENODEV)
                 request.source = self._source_of(source, interface)
         except OSError as error:
             self._failed_to_send(error.errno)
@@ -214,15 +226,10 @@ class DatagramEnd(End):
     def _received(self, event):
         address, port = event.source
         flags = 0
-        values = self.values
         version = 4 if len(address) == 4 else 6
-        wants_ttl, wants_tos, wants_info = _WANTS[version]
-        if values.get(wants_ttl):
-            flags |= protocol.HAS_TTL
-        if values.get(wants_tos):
-            flags |= protocol.HAS_TOS
-        if values.get(wants_info) or values.get("packet_info6"):
-            flags |= protocol.HAS_PKTINFO
+        for setting, flag in _WANTS[version]:
+            if self.values.get(setting):
+                flags |= flag
         header = protocol.DATAGRAM.pack(
             version,
             event.ttl,

@@ -93,22 +93,24 @@ class End:
         """Zeros, as many as an address of the family has."""
         return bytes(4 if self.family == AF_INET else 16)
 
-    def inward(self, address, scope, if_v6_only=errno.ENETUNREACH):
+    def inward(self, address, scope, to_bind=False):
         """An address of the program's as the stack has it: an IPv4 one of an IPv6 socket in its own form, a link-local
-        one with its scope. None stays None. Raises OSError: *if_v6_only* for a mapped one that is not wanted."""
+        one with its scope. None stays None. Raises OSError, which Linux chooses by whether it is *to_bind* to."""
         if address is None:
             return None
         if len(address) != len(self.any_address):
             raise refusal(errno.EAFNOSUPPORT)
         if address[:12] == V4_MAPPED and len(address) == 16:
             if self.values.get("v6_only"):
-                raise refusal(if_v6_only)
+                raise refusal(errno.EINVAL if to_bind else errno.ENETUNREACH)
             return address[12:]
         if is_link_local(address):
             scope = scope or self.values.get("interface", 0)
             if not scope:
                 raise refusal(errno.EINVAL)
-            return scoped(address, min(scope, 0xFFFF))  # an address has no room for more: nor is there an interface
+            if not self._service.name_of(scope):
+                raise refusal(errno.ENODEV if to_bind else errno.ENETUNREACH)
+            return scoped(address, scope)
         return address
 
     # -- the pair -----------------------------------------------------------------------------------------------------
@@ -143,6 +145,9 @@ class End:
 
     def urgent(self):
         """The program has sent urgent data."""
+
+    def unplug(self, left):
+        """Take *left* bytes out of the pair, which kept it from polling writable: it does not connect."""
 
     def close_pair(self):
         """No more bytes will go either way."""

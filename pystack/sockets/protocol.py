@@ -50,6 +50,7 @@ DATAGRAM = struct.Struct("!BBBBHHI16s16s")
 HAS_TTL = 1
 HAS_TOS = 2
 HAS_PKTINFO = 4
+HAS_PKTINFO6 = 8  # to the program only: it has asked for IPV6_PKTINFO
 
 MAX_DATAGRAM = {4: 65_507, 6: 65_527}  # bytes of payload, by version of IP
 MAX_MESSAGE = 4096  # of a control channel

@@ -298,7 +298,7 @@ class Service:
         self.poller.catch_up()  # on Linux a port is free when close returns: the pair says so before the channel asks
         address, port, scope = protocol.unpack_endpoint(body)
         owner, _, _ = protocol.INTS.unpack_from(body, protocol.ENDPOINT.size)
-        end.bind(end.inward(address, scope, errno.EINVAL), port, owner, reply)
+        end.bind(end.inward(address, scope, to_bind=True), port, owner, reply)
 
     def _connect(self, end, body, reply):
         self.poller.catch_up()
@@ -307,8 +307,7 @@ class Service:
         try:
             address = end.inward(address, scope)
         except OSError:
-            if plug:  # without one, it would undo the connect of a datagram socket
-                end.connect(None, port, plug, lambda number: None)
+            end.unplug(plug)
             raise
         end.connect(address, port, plug, reply)
 

@@ -53,17 +53,17 @@ class StreamEnd(End):
 
     def connect(self, address, port, plug, reply):
         if address is None:
-            self._unplug(plug)
+            self.unplug(plug)
             reply(errno.EAFNOSUPPORT)
             return
         if self._state != protocol.FRESH or self.error:
-            self._unplug(plug)
+            self.unplug(plug)
             reply(self._connect_again())
             return
         group = address[0] >= _MULTICAST if len(address) == 4 else address[0] == 0xFF
         if group or not port:
             # Linux: ENETUNREACH for groups and broadcasts; a port of 0 is refused by the peer, as nobody listens there.
-            self._unplug(plug)
+            self.unplug(plug)
             reply(errno.ENETUNREACH if group else errno.ECONNREFUSED)
             return
         self._state = protocol.CONNECTING
@@ -363,10 +363,9 @@ class StreamEnd(End):
 
     def _drain_plug(self):
         left, self._plug = self._plug, 0
-        self._unplug(left)
+        self.unplug(left)
 
-    def _unplug(self, left):
-        """Take *left* bytes out of the pair, so that it polls writable."""
+    def unplug(self, left):
         while left and self.sock is not None:
             try:
                 left -= len(self.sock.recv(min(left, CHUNK))) or left

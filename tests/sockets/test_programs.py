@@ -9,7 +9,8 @@ import struct
 import gevent
 import pytest
 
-from pystack import Interface, Stack, StackStopped
+from pystack import Interface, Stack, StackConfig, StackStopped
+from pystack.config import Ipv6Config
 from pystack.device import memory
 
 HERE, THERE = "10.0.0.1", "10.0.0.2"
@@ -349,6 +350,32 @@ def test_a_datagram_without_a_way_is_refused_at_once(datagrams):
     fails(errno.EDESTADDRREQ, client.send, b"x")
 
 
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+@pytest.mark.parametrize(
+    ("address", "on_connect", "on_bind"),
+    [
+        (("fe80::1", PORT), errno.EINVAL, errno.EINVAL),
+        (("fe80::1", PORT, 0, 99), errno.ENETUNREACH, errno.ENODEV),
+        (("fe80::1", PORT, 0, 0x10000), errno.ENETUNREACH, errno.ENODEV),
+        (("::ffff:127.0.0.1", PORT), errno.ENETUNREACH, errno.EINVAL),
+    ],
+)
+def test_an_address_that_the_socket_cannot_have(kind, address, on_connect, on_bind):
+    """A link-local one of no link, an IPv4 one with IPV6_V6ONLY: refused, and all else is as it was."""
+    with Stack([]) as stack, stack.socket(socket.AF_INET6, kind) as sock, stack.socket(socket.AF_INET6, kind) as peer:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        fails(on_bind, sock.bind, address)
+        fails(on_connect, sock.connect, address)
+        peer.bind(("::1", PORT))
+        if kind == socket.SOCK_STREAM:
+            peer.listen()
+        sock.connect(("::1", PORT))
+        if kind == socket.SOCK_DGRAM:
+            fails(on_connect, sock.connect, address)
+        assert sock.getpeername() == ("::1", PORT, 0, 0)
+        assert stack.counters()["stack"]["bugs"] == 0
+
+
 def test_control_messages_of_datagrams(datagrams):
     client, server = datagrams
     server.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS, 1)
@@ -391,6 +418,120 @@ def test_scopes_and_interfaces_that_there_are_not(stacks):
         for group in ("fd77::1", "::ffff:224.0.0.5"):
             membership = socket.inet_pton(socket.AF_INET6, group) + bytes(4)
             fails(errno.EINVAL, sock.setsockopt, socket.IPPROTO_IPV6, socket.IPV6_LEAVE_GROUP, membership)
+
+
+@pytest.fixture
+def dual():
+    """A socket of AF_INET6 at any address and PORT, and another one."""
+    with Stack([]) as stack:
+        with stack.socket(socket.AF_INET6, socket.SOCK_DGRAM) as one, stack.socket(socket.AF_INET6, 2) as other:
+            one.bind(("::", PORT))
+            one.settimeout(5)
+            yield one, other
+        assert stack.counters()["stack"]["bugs"] == 0
+
+
+V4, V6 = socket.IPPROTO_IP, socket.IPPROTO_IPV6
+IP_PKTINFO = 8
+MAPPED = bytes(10) + b"\xff\xff\x7f\0\0\x01"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "got"),
+    [
+        ([(V4, IP_PKTINFO)], [(V4, IP_PKTINFO, struct.pack("i", 1) + MAPPED[12:] * 2)]),
+        ([(V6, socket.IPV6_RECVPKTINFO)], [(V6, socket.IPV6_PKTINFO, MAPPED + struct.pack("i", 1))]),
+    ],
+)
+def test_where_an_ipv4_datagram_was_sent_to_is_told_as_it_was_asked_for(dual, wanted, got):
+    receiver, sender = dual
+    for option in wanted:
+        receiver.setsockopt(*option, 1)
+    sender.sendto(b"x", ("::ffff:127.0.0.1", PORT))
+    assert receiver.recvmsg(10, 100)[1] == got
+
+
+@pytest.mark.parametrize(
+    ("to", "message", "source"),
+    [
+        ("::ffff:127.0.0.1", (V4, IP_PKTINFO, struct.pack("i", 0) + b"\x7f\0\0\x07" + bytes(4)), "::ffff:127.0.0.7"),
+        ("::ffff:127.0.0.1", (V6, socket.IPV6_PKTINFO, MAPPED[:15] + b"\x07" + bytes(4)), "::ffff:127.0.0.7"),
+        ("::ffff:127.0.0.1", (V6, socket.IPV6_HOPLIMIT, b"?"), "::ffff:127.0.0.1"),
+        ("::1", (V4, IP_PKTINFO, struct.pack("i", -1) + bytes(8)), "::1"),
+        ("::1", (99, 1, b"?"), "::1"),
+    ],
+)
+def test_control_messages_of_the_other_version_say_nothing(dual, to, message, source):
+    """Only IPV6_PKTINFO does."""
+    receiver, sender = dual
+    sender.sendmsg([b"x"], [message], 0, (to, PORT))
+    assert receiver.recvfrom(10)[1][0] == source
+
+
+def test_control_messages_that_cannot_be(dual):
+    _, sender = dual
+    for to, message, number in (
+        ("::1", (V6, socket.IPV6_PKTINFO, bytes(16) + struct.pack("i", -1)), errno.ENODEV),
+        ("::ffff:127.0.0.1", (V6, socket.IPV6_PKTINFO, bytes(20)), errno.EINVAL),
+        ("::ffff:127.0.0.1", (V4, IP_PKTINFO, b""), errno.EINVAL),
+    ):
+        fails(number, sender.sendmsg, [b"x"], [message], 0, (to, PORT))
+    fails(errno.EMSGSIZE, sender.sendto, bytes(65_508), ("::ffff:127.0.0.1", PORT))
+
+
+def test_a_datagram_for_an_interface_that_is_not_there_is_refused(dual):
+    """Not sent by another one; the engine alone knows, and the program hears of it next."""
+    receiver, sender = dual
+    sender.connect(("::1", PORT))
+    sender.settimeout(5)
+    sender.sendmsg([b"x"], [(V6, socket.IPV6_PKTINFO, bytes(16) + struct.pack("i", 99))])
+    fails(errno.ENODEV, sender.recv, 1)
+    receiver.setblocking(False)
+    fails(errno.EAGAIN, receiver.recv, 1)
+
+
+# -- link-local addresses -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def link_local():
+    """A stack, and its own link-local address as a sockaddr with port 0."""
+    left, _right = memory.pair()
+    config = StackConfig(ipv6=Ipv6Config(dad_transmits=0))
+    with Stack([Interface(device=left, addresses=["fe80::7/64"])], config) as stack:
+        yield stack, ("fe80::7", 0, 0, 2)
+        assert stack.counters()["stack"]["bugs"] == 0
+
+
+def test_a_stack_hears_itself_at_its_link_local_address(link_local):
+    """By the loopback, but as if by the link; errors too."""
+    stack, address = link_local
+    with stack.create_server(address, family=socket.AF_INET6) as listener:
+        with stack.socket(socket.AF_INET6) as client:
+            client.settimeout(5)
+            client.connect(listener.getsockname())
+            server, peer = listener.accept()
+            with server:
+                assert peer == client.getsockname() and peer[3] == 2
+                assert server.getsockname() == client.getpeername() == listener.getsockname()
+    with stack.socket(socket.AF_INET6, socket.SOCK_DGRAM) as one, stack.socket(socket.AF_INET6, 2) as other:
+        one.bind(address)
+        one.settimeout(5)
+        other.settimeout(5)
+        other.bind(address)
+        other.connect(one.getsockname())
+        other.send(b"x")
+        assert one.recvfrom(10) == (b"x", other.getsockname())
+        one.close()
+        other.send(b"x")
+        fails(errno.ECONNREFUSED, other.recv, 1)
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+def test_the_loopback_is_no_link_of_neighbours(link_local, kind):
+    stack, _ = link_local
+    with stack.socket(socket.AF_INET6, kind) as sock:
+        fails(errno.ENETUNREACH, sock.connect, ("fe80::1", PORT, 0, 1))
 
 
 # -- ends -----------------------------------------------------------------------------------------------------------
