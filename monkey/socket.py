@@ -46,6 +46,8 @@ _NATIVE = frozenset(
     for name in ("SO_RCVTIMEO", "SO_SNDTIMEO", "SO_RCVLOWAT", "SO_PEEK_OFF", "SO_INCOMING_CPU")
     if hasattr(_socket, name)
 ) | {20, 21, 18}  # fmt: skip
+# Options that a socket may have many of: IP_ADD_ and DROP_MEMBERSHIP, IPV6_JOIN_ and LEAVE_GROUP.
+_MEMBERSHIPS = frozenset(((0, 35), (0, 36), (41, 20), (41, 21)))
 _SO_DOMAIN = getattr(_socket, "SO_DOMAIN", 39)
 _SO_PROTOCOL = getattr(_socket, "SO_PROTOCOL", 38)
 
@@ -54,7 +56,7 @@ class Known:
     """What this process knows of one of its sockets.
 
     ``state`` is protocol's, or None: then the engine is to be asked. ``datagrams`` is a `Datagrams`, or None.
-    ``options`` are those that were set, for the kernel's socket that may take its place.
+    ``options`` are the arguments of `setsockopt`, the last of each, for the kernel's socket that may take its place.
     """
 
     __slots__ = ("datagrams", "inode", "options", "state")
@@ -63,7 +65,7 @@ class Known:
         self.inode = inode
         self.state = state
         self.datagrams = datagrams
-        self.options = []
+        self.options = {}
 
 
 class Socket(_kernel):
@@ -288,7 +290,7 @@ class Socket(_kernel):
         fd = self.fileno()
         other = _kernel(self.family, self.type, self.proto)
         try:
-            for arguments in known.options:
+            for arguments in known.options.values():
                 other.setsockopt(*arguments)
             os.set_blocking(other.fileno(), os.get_blocking(fd))
             os.dup2(other.fileno(), fd, os.get_inheritable(fd))
@@ -584,7 +586,9 @@ class Socket(_kernel):
         if len(data) > protocol.MAX_OPTION:
             raise refusal(errno.EINVAL)
         self.pystack_engine.call(protocol.SET_OPTION, known.inode, protocol.INTS.pack(level, name, 0) + data)
-        known.options.append(arguments)
+        key = arguments if (level, name) in _MEMBERSHIPS else (level, name)
+        known.options.pop(key, None)  # the order counts
+        known.options[key] = arguments
         if known.datagrams is not None:
             known.datagrams.forget_ways()
         if level == SOL_SOCKET and name == _socket.SO_SNDBUF and known.datagrams is None:

@@ -263,7 +263,8 @@ class Stack:
     def counters(self):
         """What was counted, by part: ``{"inet": {"InReceives": 3, "drop.bad_checksum": 1}, ...}``; no zeros.
 
-        An interface's row holds its link layer's and its device's counts; "stack" holds ``bugs``: exceptions in a core.
+        An interface's row holds its link layer's and its device's counts; "stack" holds ``bugs``: exceptions in a core or in
+        what a program has asked for.
         """
         self._check_started()
         layers = self._layers
@@ -274,7 +275,7 @@ class Stack:
                 parts[name].append(layers.devices[name])
             if name in self._stages:
                 parts[name].append(self._stages[name])
-        bugs = self._supervisor.failures + layers.cores["tcp"].counts["bugs"]
+        bugs = self._supervisor.failures + layers.cores["tcp"].counts["bugs"] + self._endpoints.bugs
         return {**stats.snapshot(parts), "stack": {"bugs": bugs}}
 
     def connections(self):

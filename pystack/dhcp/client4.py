@@ -12,6 +12,8 @@ FIRST_RETRY, LAST_RETRY = 4.0, 64.0  # seconds, doubled each time, and 1 more or
 LEAST_RENEWAL = 60.0  # seconds between requests while renewing (§4.4.5)
 TRIES = 4  # requests for an offer before another is looked for; §3.1 (5) says so of a delay of 60 s
 WAIT_AFTER_CONFLICT = 10.0  # seconds (§3.1 (5))
+MOST_CONFLICTS, WAIT_AFTER_MOST = 10, 60.0  # after so many in a row so many seconds (RFC 5227 §2.1.1)
+FIRST_WAIT_AFTER_NAK, LAST_WAIT_AFTER_NAK = 1.0, 64.0  # seconds, doubled each time until an address is had
 MAX_MESSAGE = 1500 - 28  # bytes that we take
 EVERYBODY = b"\xff" * 4
 
@@ -21,7 +23,7 @@ START = 0  # events
 OFFERED = 1  # a server offers an address
 GRANTED = 2  # and it is ours, if nobody else uses it
 EXTENDED = 3  # the one that we have, for longer
-REFUSED = 4  # the server says no (NAK), or nothing at all
+REFUSED = 4  # the server says no (NAK)
 CLEAR = 5  # nobody else uses it
 CONFLICT = 6  # somebody does
 T1 = 7
@@ -29,13 +31,17 @@ T2 = 8
 EXPIRED = 9
 WAITED = 10
 STOP = 11
+SILENT = 12  # the server that made an offer says nothing more
 
-TRANSITIONS = {  # RFC 2131 figure 5; CHECKING is its "ARP probe", WAITING its delay after a DHCPDECLINE
+# RFC 2131 figure 5; CHECKING is its "ARP probe", WAITING its delay after a DHCPDECLINE, and ours after a DHCPNAK: a
+# server that offers and refuses would be asked without a pause.
+TRANSITIONS = {
     (IDLE, START): SELECTING,
     (SELECTING, OFFERED): REQUESTING,
     (SELECTING, STOP): IDLE,
     (REQUESTING, GRANTED): CHECKING,
-    (REQUESTING, REFUSED): SELECTING,
+    (REQUESTING, REFUSED): WAITING,
+    (REQUESTING, SILENT): SELECTING,
     (REQUESTING, STOP): IDLE,
     (CHECKING, CLEAR): BOUND,
     (CHECKING, CONFLICT): WAITING,
@@ -45,12 +51,12 @@ TRANSITIONS = {  # RFC 2131 figure 5; CHECKING is its "ARP probe", WAITING its d
     (BOUND, CONFLICT): WAITING,
     (BOUND, STOP): IDLE,
     (RENEWING, EXTENDED): BOUND,
-    (RENEWING, REFUSED): SELECTING,
+    (RENEWING, REFUSED): WAITING,
     (RENEWING, T2): REBINDING,
     (RENEWING, CONFLICT): WAITING,
     (RENEWING, STOP): IDLE,
     (REBINDING, EXTENDED): BOUND,
-    (REBINDING, REFUSED): SELECTING,
+    (REBINDING, REFUSED): WAITING,
     (REBINDING, EXPIRED): SELECTING,
     (REBINDING, CONFLICT): WAITING,
     (REBINDING, STOP): IDLE,
@@ -120,6 +126,8 @@ class Client4:
         self._seconds = 0  # of the last DHCPDISCOVER, which the request that follows repeats (§4.4.1)
         self._offer = None  # the Lease that is asked for
         self._tries = 0
+        self._refusals = self._conflicts = 0  # since an address was had
+        self._wait = 0.0  # seconds, for `WAITING`
         self._resend_at = self._due_at = NEVER
 
     # The owner's calls.
@@ -142,6 +150,7 @@ class Client4:
     def address_clear(self, now):
         """Nobody else uses the address."""
         if self.state == CHECKING:
+            self._refusals = self._conflicts = 0
             self._step(CLEAR, now)
             self.events.append(Bound(self.lease))
 
@@ -153,6 +162,8 @@ class Client4:
         options = {dhcp.REQUESTED_ADDRESS: lease.address, dhcp.SERVER: lease.server}
         self._put(dhcp.DECLINE, options)
         self._lose(LEASE_CONFLICT)
+        self._conflicts += 1
+        self._wait = WAIT_AFTER_CONFLICT if self._conflicts < MOST_CONFLICTS else WAIT_AFTER_MOST
         self._step(CONFLICT, now)
 
     def next_deadline(self):
@@ -169,7 +180,7 @@ class Client4:
             self._step(event, now)
         if self._resend_at <= now:
             if self.state == REQUESTING and self._tries >= TRIES:
-                self._step(REFUSED, now)
+                self._step(SILENT, now)
             else:
                 self._send(now)
 
@@ -213,6 +224,8 @@ class Client4:
             return
         if message.kind == dhcp.NAK:
             self._lose(LEASE_REFUSED)
+            self._wait = min(FIRST_WAIT_AFTER_NAK * 2 ** min(self._refusals, 8), LAST_WAIT_AFTER_NAK)
+            self._refusals += 1
             self._step(REFUSED, now)
             return
         lease = lease4.read(message, server, self._asked_at, self.drops)
@@ -248,7 +261,7 @@ class Client4:
     def _deadline(self, now):
         """When the state's time is over."""
         if self.state == WAITING:
-            return now + WAIT_AFTER_CONFLICT
+            return now + self._wait
         lease = self.lease
         spans = {CHECKING: "lease", BOUND: "t1", RENEWING: "t2", REBINDING: "lease"}
         return lease.obtained_at + getattr(lease, spans[self.state]) if self.state in spans else NEVER

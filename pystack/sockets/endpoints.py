@@ -13,10 +13,14 @@ class Endpoints:
         clock: for timeouts.
         ways: transport's name -> the `Way` to it.
         checks: transport's name -> a function of a setting's name and value, which raises StackError if it is wrong.
+
+    Attributes:
+        bugs: exceptions of our own code in what a program has asked for.
     """
 
     def __init__(self, clock, ways, checks):
         self.clock = clock
+        self.bugs = 0
         self._checks = checks
         self._ways = ways
         self._sockets = {}  # (transport's name, number) -> `Endpoint`

@@ -253,15 +253,20 @@ class Service:
                 end = self._ends.get(inode)
                 if end is None:
                     raise refusal(errno.ENOTSOCK)
-                self._handlers[operation](end, body, reply)
+                handler = self._handlers.get(operation)
+                if handler is None:
+                    raise refusal(errno.EOPNOTSUPP)
+                handler(end, body, reply)
         except struct.error:
             reply(errno.EINVAL)
-        except KeyError:
-            reply(errno.EOPNOTSUPP)
         except OSError as error:
             reply(error.errno or errno.EIO)
         except StackStopped:
             reply(errno.ENETDOWN)
+        except Exception:  # a bug of ours, for which the program must not wait for ever
+            self.endpoints.bugs += 1
+            log.exception("a bug in what a program has asked for: %s", message[: protocol.REQUEST.size].hex())
+            reply(errno.EIO)
         finally:
             for fd in descriptors:
                 os.close(fd)
@@ -408,6 +413,7 @@ class Channel:
         self.sock = sock
         self._life = life
         self._fd = sock.fileno()
+        self._owed = False  # a reply
 
     def on_events(self, events):
         while self.sock.fileno() >= 0:
@@ -424,6 +430,7 @@ class Channel:
             if not message:
                 self._life.remove(self, self._fd)
                 return
+            self._owed = True
             self._life.request(message, descriptors, self._reply)
             if events & HANGUP == 0:
                 return  # the next one comes with an event of its own
@@ -431,8 +438,10 @@ class Channel:
     def _reply(self, number, data=b"", sock=None):
         ancillary = [(SOL_SOCKET, SCM_RIGHTS, struct.pack("i", sock.fileno()))] if sock is not None else []
         try:
-            self.sock.sendmsg([protocol.REPLY.pack(number), data], ancillary)
+            if self._owed:  # else a bug of ours came up after the reply
+                self.sock.sendmsg([protocol.REPLY.pack(number), data], ancillary)
         except OSError:
             pass  # who asked has gone
+        self._owed = False
         if sock is not None:
             sock.close()

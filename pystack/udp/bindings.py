@@ -90,6 +90,13 @@ class Binding:
         """Zeros, as many as an address of the socket's family has."""
         return bytes(16 if self.settings.ipv6 else 4)
 
+    def is_of_other_version(self, destination):
+        """Whether it has connected by IPv6, with an address that a connect has settled, and *destination* is IPv4's.
+
+        On Linux each version has its own source address, so that such a socket can speak IPv4 still. Not the reverse.
+        """
+        return len(destination) == 4 and len(self.address) == 16 and any(self.address) and not self.chosen_address
+
     def takes_any(self, address):
         """Whether it is bound to no address, and *address* is one that it may then mean."""
         own = self.address
@@ -160,8 +167,10 @@ class Bindings:
         """Hear *peer* only, and send from *source* if nothing else is settled. The socket is bound."""
         self._leave(binding)
         binding.peer = peer
-        binding.source = binding.source or source
-        if not any(binding.address):
+        other = binding.is_of_other_version(source)
+        if binding.source is None or other:
+            binding.source = source
+        if not any(binding.address) or other:
             binding.address = source
             self._table.specify(binding.socket, source)
         self._enter(binding)

@@ -31,7 +31,8 @@ def route(binding, paths, destination, source=None, interface=0):
     settings = binding.settings
     if source is not None and any(source) and not paths.is_local(source):
         return Way(errors.BAD_ADDRESS)
-    source = source or binding.source
+    if source is None and not binding.is_of_other_version(destination):
+        source = binding.source
     interface = interface or settings.interface
     if not any(destination):
         destination = source or _LOCALHOST[len(destination)]  # Linux: "this host"

@@ -148,7 +148,7 @@ HAPPENINGS = {  # what can happen -> the state after it, by the state before it 
     ),
     "offer": (answer(dhcp.OFFER), {SELECTING: REQUESTING}),
     "ack": (answer(dhcp.ACK), {REQUESTING: CHECKING, RENEWING: BOUND, REBINDING: BOUND}),
-    "nak": (answer(dhcp.NAK), dict.fromkeys((REQUESTING, RENEWING, REBINDING), SELECTING)),
+    "nak": (answer(dhcp.NAK), dict.fromkeys((REQUESTING, RENEWING, REBINDING), WAITING)),
     "a long time": (
         late,
         dict.fromkeys((REQUESTING, CHECKING, BOUND, RENEWING, REBINDING, WAITING), SELECTING),
@@ -200,6 +200,40 @@ def test_discover_is_repeated_for_ever():
         at = when
     assert all(abs(wait - mean) <= 1 for wait, mean in zip(waits, (4, 8, 16, 32, 64, 64, 64, 64), strict=False))
     assert len(waits) >= 7
+
+
+def test_a_server_that_offers_and_refuses_is_asked_ever_less_often():
+    host = Host()
+    waits = []
+    discover = host.starts()
+    for _ in range(9):
+        ((request, *_),) = host.hears(dhcp.OFFER, discover)
+        host.hears(dhcp.NAK, request)
+        waits.append(host.client.next_deadline() - host.now)
+        ((_, discover, *_),) = host.after(waits[-1])
+        assert discover.kind == dhcp.DISCOVER
+    assert waits == pytest.approx([1, 2, 4, 8, 16, 32, 64, 64, 64])
+    ((request, *_),) = host.hears(dhcp.OFFER, discover)
+    host.hears(dhcp.ACK, request)
+    host.client.address_clear(host.now)
+    (*_, (_, request, *_)) = host.after(501)
+    host.hears(dhcp.NAK, request)
+    assert host.client.next_deadline() - host.now == pytest.approx(1)
+
+
+def test_after_ten_conflicts_it_takes_its_time():
+    """RFC 5227 §2.1.1."""
+    host = Host()
+    waits = []
+    discover = host.starts()
+    for _ in range(11):
+        ((request, *_),) = host.hears(dhcp.OFFER, discover)
+        host.hears(dhcp.ACK, request)
+        host.client.address_conflict(host.now)
+        assert [message.kind for message, *_ in host.sent()] == [dhcp.DECLINE]
+        waits.append(host.client.next_deadline() - host.now)
+        ((_, discover, *_),) = host.after(waits[-1])
+    assert waits == pytest.approx([10] * 9 + [60] * 2)
 
 
 def test_a_server_that_is_silent_after_its_offer_is_given_up():

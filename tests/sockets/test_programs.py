@@ -479,6 +479,25 @@ def test_control_messages_that_cannot_be(dual):
     fails(errno.EMSGSIZE, sender.sendto, bytes(65_508), ("::ffff:127.0.0.1", PORT))
 
 
+def test_one_that_is_connected_by_ipv6_can_speak_ipv4_still():
+    """As long as the program has not bound it; the reverse is refused, as Linux does."""
+    with Stack() as stack, stack.socket(socket.AF_INET6, socket.SOCK_DGRAM) as ours:
+        ours.connect(("::1", PORT))
+        with stack.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+            peer.bind(("127.0.0.1", PORT))
+            peer.settimeout(5)
+            ours.sendto(b"one", ("::ffff:127.0.0.1", PORT))
+            assert peer.recv(10) == b"one"
+            ours.connect(("::ffff:127.0.0.1", PORT))
+            ours.send(b"two")
+            got, sender = peer.recvfrom(10)
+            assert got == b"two"
+            peer.sendto(b"three", sender)
+            ours.settimeout(5)
+            assert ours.recv(10) == b"three"
+        fails(errno.ENETUNREACH, ours.connect, ("::1", PORT))
+
+
 def test_a_datagram_for_an_interface_that_is_not_there_is_refused(dual):
     """Not sent by another one; the engine alone knows, and the program hears of it next."""
     receiver, sender = dual
@@ -642,3 +661,13 @@ def test_an_error_of_a_datagram_is_told_once(datagrams):
         _, address = server.recvfrom(10)
         server.sendto(b"answer", address)
         assert client.recv(10) == b"answer"
+
+
+def test_a_bug_of_ours_is_told_and_counted(monkeypatch):
+    """The program would wait for the answer for ever."""
+    with Stack() as stack, stack.socket() as ours:
+        monkeypatch.setattr("pystack.sockets.service.pack_endpoint", lambda *_: 1 / 0)
+        fails(errno.EIO, ours.getsockname)
+        monkeypatch.undo()
+        assert ours.getsockname() == ("0.0.0.0", 0)
+        assert stack.counters()["stack"]["bugs"] == 1
