@@ -63,22 +63,10 @@ def descriptors():
     return found
 
 
-FIGURES = pytest.StashKey()
-
-
-def pytest_configure(config):
-    config.stash[FIGURES] = []
-
-
-@pytest.fixture
-def figures(request):
-    """Rows for the summary of `pytest_terminal_summary`."""
-    return request.config.stash[FIGURES]
-
-
-def pytest_terminal_summary(terminalreporter, config):
-    """How much of CPython's own tests passes on the stack."""
-    rows = config.stash[FIGURES]
+def pytest_terminal_summary(terminalreporter):
+    """How much of CPython's own tests passes on the stack: the figures that `test_cpython` has recorded."""
+    reports = [each for kind in ("passed", "failed") for each in terminalreporter.getreports(kind)]
+    rows = sorted(value for report in reports for name, value in report.user_properties if name == "cpython")
     if not rows:
         return
     terminalreporter.section("CPython's own tests")

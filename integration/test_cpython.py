@@ -81,12 +81,12 @@ def runs(request):
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_what_passes_on_the_kernel_passes_on_the_stack(module, runs, figures):
+def test_what_passes_on_the_kernel_passes_on_the_stack(module, runs, record_property):
     kernels, ours, errors = runs[module].get()
     passed = {name for name, outcome in kernels.items() if outcome == "ok"}
     skipped = {name for name in passed if any(fnmatch(name, pattern) for pattern in left_out(module))}
     wrong = {name: ours.get(name, "did not run") for name in passed - skipped if ours.get(name) != "ok"}
-    figures.append((module, len(passed), len(passed) - len(skipped) - len(wrong), len(skipped)))
+    record_property("cpython", (module, len(passed), len(passed) - len(skipped) - len(wrong), len(skipped)))
     assert not wrong, f"{wrong}\n{errors[-5000:]}"
 
 
