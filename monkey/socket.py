@@ -359,8 +359,13 @@ class Socket(_kernel):
                 raise refusal(errno.ENOTCONN)
 
     def __end(self, known):
-        """The pair has ended: raise if the connection had not ended in good order."""
-        self.__raise_pending(known)
+        """The pair has ended: raise if the connection had not ended in good order.
+
+        On Linux a reset that comes after the peer's end of stream is EPIPE, and told to those that write alone.
+        """
+        number = self.__pending(known)
+        if number not in (0, errno.EPIPE):
+            raise refusal(number)
 
     def recv(self, bufsize, flags=0):
         known = self.__known()

@@ -106,6 +106,16 @@ def test_close_with_something_unread_is_a_reset(connected):
     fails(errno.EPIPE, client.send, b"x")
 
 
+def test_a_reset_after_the_end_is_no_error_to_who_reads(connected):
+    client, server = connected
+    client.close()
+    assert server.recv(100) == b""
+    server.send(b"x")
+    gevent.sleep(0.01)  # the reset is on its way
+    assert server.recv(100) == b""
+    fails(errno.EPIPE, server.send, b"y")
+
+
 def test_linger_of_no_seconds_is_a_reset(connected):
     client, server = connected
     server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
