@@ -143,7 +143,7 @@ class Host:
             if path.kind == MULTICAST and (packet.ttl == 0 or self._is_confined(packet.destination)):
                 return
         if length <= mtu:
-            self._finish(packet, length, ttl)
+            packet.header = self._ip_header(packet, length, ttl) + packet.header
             layer.outboxes[interface.name].append(packet)
         else:
             layer.outboxes[interface.name].extend(self._fragments(packet, mtu, ttl))
@@ -154,13 +154,23 @@ class Host:
         outbox, header_length = self._layer.outboxes[interface.name], self.header_length
         if interface.segment_offload:
             finish_checksum(packet, length, header_length, True)
-            self._finish(packet, length, ttl, segment_count(packet, length, header_length))
+            count = segment_count(packet, length, header_length)
+            packet.header = self._ip_header(packet, length, ttl, count) + packet.header
             outbox.append(packet)
             return
-        for segment in segments(packet):
+        full = length_of_segment(packet, header_length)
+        shared = None  # the IP header of all that are full, where they need no number each
+        for segment in segments(packet, not interface.checksum_offload):
             size = length_of(segment, header_length)
-            finish_checksum(segment, size, header_length, interface.checksum_offload)
-            self._finish(segment, size, ttl)
+            if interface.checksum_offload:
+                finish_checksum(segment, size, header_length, True)
+            if shared is None or size != full:
+                header = self._ip_header(segment, size, ttl)
+                if size == full and not self._is_numbered(packet):
+                    shared = header
+            else:
+                header = shared
+            segment.header = header + segment.header
             outbox.append(segment)
 
     def _loop_back(self, packet, kind, length, ttl):

@@ -275,8 +275,11 @@ class Ipv6Host(Host):
     def _needs_no_source(self, packet):
         return False
 
-    def _finish(self, packet, length, ttl, count=1):
-        packet.header = ip.header(packet, length, ttl, self._flow_label(packet)) + packet.header
+    def _is_numbered(self, packet):
+        return False
+
+    def _ip_header(self, packet, length, ttl, count=1):
+        return ip.header(packet, length, ttl, self._flow_label(packet))
 
     def _fragments(self, packet, mtu, ttl):
         identification = self._random.getrandbits(32)  # RFC 7739 §5.3, as Linux

@@ -81,9 +81,9 @@ def judge_options(header_options):
     return None, 0
 
 
-def finish(packet, length, identification, ttl):
-    """Prepend the IP header to a packet that fits."""
-    header = ipv4.build(
+def header(packet, length, identification, ttl):
+    """The IP header of a packet that fits."""
+    return ipv4.build(
         packet.source,
         packet.destination,
         packet.protocol,
@@ -94,7 +94,6 @@ def finish(packet, length, identification, ttl):
         tos=packet.tos,
         options=packet.options,
     )
-    packet.header = header + packet.header
 
 
 def received_copy(packet, length, ttl):

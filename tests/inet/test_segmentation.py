@@ -25,7 +25,7 @@ def super_segment(payload, size, flags=tcp.ACK | tcp.PSH | tcp.FIN | tcp.CWR, se
 def test_the_pieces_are_the_whole(buffers, size):
     """Numbers go on across 2^32; PSH and FIN are on the last alone, CWR on the first (RFC 3168 §6.1.2)."""
     whole = b"".join(buffers)
-    cut = segmentation.segments(super_segment(buffers, size))
+    cut = segmentation.segments(super_segment(buffers, size), True)
     assert b"".join(bytes(view) for packet in cut for view in packet.payload) == whole
     at = 0
     for index, packet in enumerate(cut):
@@ -37,6 +37,8 @@ def test_the_pieces_are_the_whole(buffers, size):
         assert bool(flags & tcp.PSH) == bool(flags & tcp.FIN) == last
         assert length == size or last
         at += length
+        pseudo = checksum.pseudo_header(A, B, ipv4.TCP, len(packet.header) + length)
+        assert checksum.valid(b"".join((packet.header, *packet.payload)), pseudo)
 
 
 def sent_by(offload, payload=bytes(range(250)) * 20):
@@ -134,7 +136,7 @@ def test_a_packet_that_fits_is_an_ordinary_one_whatever_its_gso_size():
 
 def test_the_payload_is_not_copied():
     buffers = [bytearray(2000), bytes(3000)]
-    cut = segmentation.segments(super_segment(buffers, 1460))
+    cut = segmentation.segments(super_segment(buffers, 1460), True)
     assert {id(view.obj) for packet in cut for view in packet.payload} == {id(buffer) for buffer in buffers}
 
 
@@ -142,7 +144,7 @@ def test_the_headers_are_not_shared():
     """Else the checksum of one would be the next one's too."""
     packet = super_segment([bytes(5000)], 1460)
     before = bytes(packet.header)
-    cut = segmentation.segments(packet)
+    cut = segmentation.segments(packet, False)
     for index, segment in enumerate(cut):
         segment.header[16:18] = bytes((index, index))
     assert len({bytes(segment.header[16:18]) for segment in cut}) == len(cut)
