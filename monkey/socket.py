@@ -238,8 +238,10 @@ class Socket(_kernel):
             known.datagrams.forget_ways()
             return 0
         plug = 0
-        if self.__state(known) == protocol.FRESH and not self.pystack_engine.status(known.inode, False)[1]:
-            plug = self.__plug()
+        if known.state not in (protocol.CONNECTED, protocol.LISTENING):
+            known.state, number = self.pystack_engine.status(known.inode, False)
+            if known.state == protocol.FRESH and not number:
+                plug = self.__plug()
         known.state = None
         try:
             self.pystack_engine.call(protocol.CONNECT, known.inode, body + protocol.COUNT.pack(plug))

@@ -31,7 +31,7 @@ from pystack.gateway.gateway import Gateway
 from pystack.gateway.streams import StreamRelay
 from pystack.layers import Interface
 from pystack.options import AUTO, DHCP
-from pystack.runtime import stats
+from pystack.runtime import collector, stats
 from pystack.runtime.clock import MonotonicClock
 from pystack.sockets import kernel
 from pystack.stack import Stack
@@ -335,6 +335,7 @@ class Process:
             engine.service.add_life(life)
             gevent.signal_handler(signal.SIGTERM, self._terminate)
             self._tell()
+            collector.configure()
             os.chdir("/")
             self._serve()
             if not self._terminated:

@@ -46,9 +46,7 @@ class Backlog:
         while self._waiting and self._listener.sock is not None:
             if not self._offer(self._waiting[0]):
                 break
-            end = self._waiting.popleft()
-            end.offered_in = self
-            self._offered.append(end)
+            self._offered.append(self._waiting.popleft())
 
     def writable(self):
         """A record has been read, perhaps."""
@@ -75,6 +73,7 @@ class Backlog:
                 ours, self._theirs = kernel.pair(SOCK_STREAM)
                 end.limit_pair(ours, self._theirs)
                 ours.send(protocol.MARK)
+                end.offered_in = self
                 self._service.attach(end, ours, inode_of(self._theirs))
             self._send(end)
         except BlockingIOError:
@@ -100,7 +99,9 @@ class Backlog:
             return
         taken = len(self._offered) - _unread(self._listener.sock) // self._record_size
         for _ in range(taken):
-            self._offered.popleft().offered_in = None
+            end = self._offered.popleft()
+            end.offered_in = None
+            end.review_interest()
         if taken > 0:
             self._listener.post(transport.Taken(self._listener.number, taken))
 

@@ -8,6 +8,7 @@ from pystack import errors, transport
 from pystack.scope import on_wire
 from pystack.sockets import options, options6, protocol
 from pystack.sockets.ends import End, refusal
+from pystack.sockets.poller import READ, WRITE
 
 # By version of IP, the settings by which a program asks for control messages, and the flags that they mean. What an
 # IPv4 datagram was sent to a program may ask for in both forms.
@@ -215,6 +216,9 @@ class DatagramEnd(End):
             return source[:4]
         return self.inward(source, interface)
 
+    def interest(self):
+        return READ | WRITE if self._messages else READ
+
     def writable(self):
         while self._messages:
             header, payload, charge = self._messages[0]
@@ -222,6 +226,7 @@ class DatagramEnd(End):
                 return
             self._messages.popleft()
             self._read(charge)
+        self.review_interest()
 
     def _received(self, event):
         address, port = event.source
@@ -251,6 +256,7 @@ class DatagramEnd(End):
             return  # an error behind so much: one of many
         if self._messages or not self._pass(header, payload):
             self._messages.append((header, payload, charge))
+            self.review_interest()
         else:
             self._read(charge)
 

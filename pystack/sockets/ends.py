@@ -80,6 +80,7 @@ class End:
         self.values = {}  # setting -> value, as far as the program has set any
         self._service = service
         self._fd = -1 if sock is None else sock.fileno()
+        self._watched = 0  # events that the poller was asked for
         self._answers = Answers()
         self._tokens = {}  # of GetInfo -> reply
         self._next_token = count(1)
@@ -117,7 +118,21 @@ class End:
 
     def watch(self):
         """Be told of the pair from now on."""
-        self._service.poller.add(self._fd, self._on_events)
+        self._watched = self.interest()
+        self._service.poller.add(self._fd, self._on_events, self._watched)
+
+    def interest(self):
+        """Of which events to be told now. Not to ask for room as long as nothing waits for it saves a wake for each
+        time that the program reads."""
+        return READ
+
+    def review_interest(self):
+        """Something has changed that `interest` depends on, perhaps."""
+        if self.sock is not None:
+            wanted = self.interest()
+            if wanted != self._watched:
+                self._watched = wanted
+                self._service.poller.change(self._fd, wanted)
 
     def _on_events(self, events):
         if events & WRITE:

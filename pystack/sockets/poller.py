@@ -10,7 +10,7 @@ from pystack.sockets.kernel import epoll
 
 READ, WRITE = select.EPOLLIN, select.EPOLLOUT
 HANGUP, ERROR, URGENT = select.EPOLLHUP, select.EPOLLERR, select.EPOLLPRI
-_ALL = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLLET
+_ALWAYS = select.EPOLLRDHUP | select.EPOLLET  # and hanging up and errors, which epoll tells unasked
 _MOST = 256  # events of one call; the rest wait for the hub's next round
 _EV_READ = 1
 
@@ -35,15 +35,20 @@ class Poller:
         self._watcher = self._loop.io(self._epoll.fileno(), _EV_READ)
         self._watcher.start(self._round)
 
-    def add(self, fd, handler, last=False):
-        """From now on call ``handler(events)``; of those that are ready together, the *last* ones after the others.
+    def add(self, fd, handler, events, last=False):
+        """From now on call ``handler(events)`` for *events* (READ, WRITE, URGENT) and for its end; of those that are
+        ready together, the *last* ones after the others.
 
         Raises OSError (no memory, too many watches).
         """
-        self._epoll.register(fd, _ALL)
+        self._epoll.register(fd, events | _ALWAYS)
         self._handlers[fd] = handler
         if last:
             self._last.add(fd)
+
+    def change(self, fd, events):
+        """Call for *events* from now on; those that hold already are told."""
+        self._epoll.modify(fd, events | _ALWAYS)
 
     def remove(self, fd):
         """Before it is closed."""

@@ -22,7 +22,7 @@ from pystack.scope import scoped
 from pystack.sockets import kernel, protocol
 from pystack.sockets.datagram_end import DatagramEnd
 from pystack.sockets.ends import V4_MAPPED, pack_endpoint, refusal
-from pystack.sockets.poller import HANGUP, Poller
+from pystack.sockets.poller import HANGUP, READ, Poller
 from pystack.sockets.stream_end import StreamEnd
 
 GRAVES = 4096  # sockets whose connection is over, and that a program may still ask about
@@ -98,7 +98,7 @@ class Service:
         self._listening.setblocking(False)
         self._listening.bind(path)
         self._listening.listen(512)
-        self.poller.add(self._listening.fileno(), self._joined)
+        self.poller.add(self._listening.fileno(), self._joined, READ)
 
     def new_life(self):
         """The program's end of a control channel for a new process: a `kernel.socket`, to be given away."""
@@ -388,7 +388,7 @@ class Life:
         """One more channel, the engine's end of it."""
         channel = Channel(self, sock)
         self._channels[sock.fileno()] = channel
-        self._service.poller.add(sock.fileno(), channel.on_events, last=True)
+        self._service.poller.add(sock.fileno(), channel.on_events, READ, last=True)
 
     def remove(self, channel, fd):
         """The process has closed one."""

@@ -10,6 +10,7 @@ from pystack.sockets import options, options6, protocol
 from pystack.sockets.backlog import Backlog
 from pystack.sockets.ends import End, refusal
 from pystack.sockets.outflow import Outflow
+from pystack.sockets.poller import READ, URGENT, WRITE
 
 CHUNK = 65_536  # bytes of one read, and so of one segment where the device takes large ones
 READS = 16  # in one turn; whoever has more has another turn
@@ -112,6 +113,7 @@ class StreamEnd(End):
         if number == 0 and self.backlog is None:
             self._state = protocol.LISTENING
             self.backlog = Backlog(self._service, self)
+            self.review_interest()
         reply(number)
 
     def bind(self, address, port, owner, reply):
@@ -173,6 +175,12 @@ class StreamEnd(End):
             self.readable(False)
         reply(0)
 
+    def interest(self):
+        if self._state in (protocol.FRESH, protocol.CONNECTING):
+            return 0  # what is in the pair is the plug
+        waits = self._outflow.waiting or self._outflow.urgent or self.offered_in or self.backlog
+        return READ | URGENT | WRITE if waits else READ | URGENT
+
     # -- TCP ----------------------------------------------------------------------------------------------------------
 
     def event(self, event):
@@ -188,6 +196,7 @@ class StreamEnd(End):
             self._state = protocol.CONNECTED
             self._drain_plug()
             self._readable = True
+            self.review_interest()
         elif kind is transport.Accepted:
             self.backlog.add(event)
         elif kind is transport.EndOfStream:
@@ -224,6 +233,7 @@ class StreamEnd(End):
             self._state = protocol.FRESH
             self._lost = True
             self._discard_written()
+            self.review_interest()
             if self._hung_up:
                 self.let_go(transport.Close(self.number))
         elif self._state == protocol.CONNECTED:
@@ -389,6 +399,7 @@ class StreamEnd(End):
         else:
             self._consumed(self._outflow.put(buffers))
             self._retry_if_starved()
+            self.review_interest()
 
     def _retry_if_starved(self):
         if self._outflow.starved:
@@ -410,6 +421,7 @@ class StreamEnd(End):
         outflow = self._outflow
         self._consumed(outflow.flush())
         self._retry_if_starved()
+        self.review_interest()
         if self._ended and not outflow.waiting:
             if self._finished:
                 self._over()
