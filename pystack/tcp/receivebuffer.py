@@ -48,7 +48,9 @@ class ReceiveBuffer:
         self._ratio = _FIRST_RATIO
         self._ready = []  # buffers for `take`
         self._tail = None  # the last of them, if it is a bytearray that may grow
-        self._held = deque()  # (size, charge) of each buffer that is not read to its end, the ready ones included
+        # (size, charge) of each buffer that is not read to its end, the ready ones included. A deque once there was one:
+        # an empty one occupies 600 bytes.
+        self._held = ()
         self._first_read = 0  # bytes of the first of them that are read
         self.charged = 0
         self.unread = 0  # bytes
@@ -133,13 +135,15 @@ class ReceiveBuffer:
         """Let go of everything."""
         self._memory.release(self.charged)
         self.charged = self.unread = self._first_read = 0
-        self._held.clear()
+        self._held = ()
         self._ready = []
         self._tail = None
 
     def _hold(self, buffer, size, charge):
         self.charged += charge
         self.unread += size
+        if type(self._held) is tuple:
+            self._held = deque()
         self._held.append((size, charge))
         self._ready.append(buffer)
         self._tail = None
