@@ -48,7 +48,7 @@ class ReceiveBuffer:
         self._ratio = _FIRST_RATIO
         self._ready = []  # buffers for `take`
         self._tail = None  # the last of them, if it is a bytearray that may grow
-        # (size, charge) of each buffer that is not read to its end, the ready ones included. A deque once there was one:
+        # (size, charge) of each buffer not read to its end, the ready ones included. A deque once there was one:
         # an empty one occupies 600 bytes.
         self._held = ()
         self._first_read = 0  # bytes of the first of them that are read
