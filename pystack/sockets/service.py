@@ -398,6 +398,11 @@ class Life:
         if not self._channels:
             self._service.life_over(self)
 
+    def look_again(self, fd):
+        """In the next round, so that the pairs have their turn before the next request."""
+        if fd in self._channels:
+            self._service.poller.change(fd, READ)
+
     def request(self, message, descriptors, reply):
         self._service.request(self, message, descriptors, reply)
 
@@ -433,7 +438,8 @@ class Channel:
             self._owed = True
             self._life.request(message, descriptors, self._reply)
             if events & HANGUP == 0:
-                return  # the next one comes with an event of its own
+                self._life.look_again(self._fd)  # threads share the first channel: another one's may wait already
+                return
 
     def _reply(self, number, data=b"", sock=None):
         ancillary = [(SOL_SOCKET, SCM_RIGHTS, struct.pack("i", sock.fileno()))] if sock is not None else []

@@ -12,6 +12,7 @@ import pytest
 from pystack import Interface, Stack, StackConfig, StackStopped
 from pystack.config import Ipv6Config
 from pystack.device import memory
+from pystack.sockets import protocol
 
 HERE, THERE = "10.0.0.1", "10.0.0.2"
 PORT = 80
@@ -305,11 +306,11 @@ def test_options_that_there_are_not(stacks):
 
 
 def test_what_a_socket_is(stacks):
-    for kind, protocol in ((socket.SOCK_STREAM, 6), (socket.SOCK_DGRAM, 17)):
+    for kind, of in ((socket.SOCK_STREAM, 6), (socket.SOCK_DGRAM, 17)):
         with stacks[0].socket(type=kind) as sock:
             assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) == kind
             assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_DOMAIN) == socket.AF_INET
-            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_PROTOCOL) == protocol
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_PROTOCOL) == of
 
 
 def test_tcp_info(connected):
@@ -681,3 +682,17 @@ def test_a_bug_of_ours_is_told_and_counted(monkeypatch):
         monkeypatch.undo()
         assert ours.getsockname() == ("0.0.0.0", 0)
         assert stack.counters()["stack"]["bugs"] == 1
+
+
+def test_requests_that_come_together_on_one_channel_are_all_answered():
+    """Threads that need a channel of their own ask for it on the process's first one."""
+    with Stack() as stack:
+        service = stack.service()
+        ours = service.new_life()
+        ours.settimeout(5)
+        for _ in range(3):
+            ours.send(protocol.REQUEST.pack(protocol.INTERFACES, 0))
+        answers = gevent.get_hub().threadpool.apply(lambda: [ours.recv(1000) for _ in range(3)])
+        assert answers[0] and answers == answers[:1] * 3
+        ours.close()
+        service.close()

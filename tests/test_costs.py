@@ -1,0 +1,87 @@
+"""What a megabyte and a request cost, in counts that do not depend on the machine: units, hops and wakes.
+
+Real stages on a memory link, stepped in virtual time. A figure that grows is a regression; one that falls is to be
+entered here.
+"""
+
+import gevent
+import pytest
+
+from pystack import Interface, Stack, StackConfig
+from pystack.config import Ipv6Config
+from pystack.device import memory
+
+MB = 1_000_000
+HERE, THERE = "10.0.0.1", "10.0.0.2"
+
+
+@pytest.fixture(params=[True, False], ids=["offload", "MTU 1500"])
+def connected(request):
+    """``(client's stack, server's stack, client, server, whether units are large)``."""
+    config = StackConfig(ipv6=Ipv6Config(dad_transmits=0))
+    left, right = memory.pair(offload=request.param)
+    with (
+        Stack([Interface(device=left, addresses=[f"{HERE}/24"])], config, seed=1) as here,
+        Stack([Interface(device=right, addresses=[f"{THERE}/24"])], config, seed=2) as there,
+        there.listen(80, nodelay=True) as listener,
+        here.connect(THERE, 80, nodelay=True) as client,
+        listener.accept() as server,
+    ):
+        yield here, there, client, server, request.param
+
+
+def counted(stack):
+    """``{counter: value}`` of what a transfer costs."""
+    rows = stack.counters()
+    stages = {name: row for name, row in rows.items() if "turns" in row}
+    return {
+        "turns": sum(row["turns"] for row in stages.values()),
+        "wakes": sum(row.get("wakes", 0) for row in stages.values()),
+        "packets sent": rows["inet"].get("OutRequests", 0),
+        "packets received": rows["inet"].get("InReceives", 0),
+        "drops": sum(value for row in rows.values() for name, value in row.items() if name.startswith("drop.")),
+    }
+
+
+def cost(stack, work):
+    """What *work* has added."""
+    before = counted(stack)
+    work()
+    return {name: value - before[name] for name, value in counted(stack).items()}
+
+
+def test_a_request_and_its_answer_are_one_packet_each(connected):
+    here, there, client, server, _ = connected
+
+    def trips():
+        for _ in range(100):
+            client.sendall(b"x")
+            assert server.recv(10) == b"x"
+            server.sendall(b"y")
+            assert client.recv(10) == b"y"
+
+    trips()  # quick acknowledgements at the start
+    for stack in (here, there):
+        found = cost(stack, trips)
+        assert found["packets sent"] <= 105 and found["packets received"] <= 105
+        assert found["turns"] <= 100 * 8 + 50
+        assert found["wakes"] <= 10 and found["drops"] == 0
+
+
+def test_bulk_data_costs_few_units_and_few_hops(connected):
+    here, there, client, server, large = connected
+
+    def transfer():
+        writer = gevent.spawn(client.sendall, bytes(10 * MB))
+        left = 10 * MB
+        while left:
+            left -= len(server.recv(MB))
+        writer.get()
+
+    transfer()
+    for stack, way in ((here, "packets sent"), (there, "packets received")):
+        found = cost(stack, transfer)
+        units = 10 * (20 if large or way == "packets sent" else 720)
+        assert found[way] <= units, found
+        assert found["turns"] <= 10 * (120 if large else 250), found
+        assert found["drops"] == 0
