@@ -113,7 +113,7 @@ def test_slaac_and_all_else_that_a_router_says(namespace, tmp_path):
         assert router.startswith("fe80::") and router.endswith("%eth0")
         assert gateways(stack, "fd99::/48") == [router] and gateways(stack, "fd77::/64") == [None]
         assert stack.name_servers() == (["fd77::1", "fd77::53"], ["example.org", "lab.test"])
-        (reply,) = stack.ping(HOST6, count=1, size=1400, dont_fragment=True)
+        (reply,) = stack.ping(HOST6, count=1, size=1400, dont_fragment=True, timeout=5)
         assert (reply.error, reply.mtu) == ("packet_too_big", 1400)
         namespace.sysctl("net.ipv6.conf.ps0.forwarding", 1)
         for text in addresses(stack):
@@ -190,7 +190,7 @@ def test_dhcpv6_gives_an_address_and_renews_it(namespace, tmp_path):
         (address,) = until(lambda: addresses(stack))
         assert address.startswith("fd77::1") and address.endswith("/128")
         until(lambda: stack.name_servers() == (["fd77::1"], ["example.org"]))
-        assert stack.ping(HOST6, count=1)[0].error is None
+        assert stack.ping(HOST6, count=1, timeout=5)[0].error is None
         before = (tmp_path / "leases").stat().st_mtime_ns
         gevent.sleep(5.2)  # 130 s: it would be over by now
         assert addresses(stack) == [address]
@@ -231,7 +231,7 @@ def test_dhcpv4_gives_everything_and_renews_it(namespace, tmp_path):
         until(lambda: gateways(stack, "0.0.0.0/0") == ["10.77.0.1"])
         assert gateways(stack, "192.0.2.0/24") == ["10.77.0.9"]
         assert stack.name_servers() == (["10.77.0.1", "10.77.0.53"], ["example.org", "lab.example.org"])
-        (reply,) = stack.ping(HOST, count=1, size=1400, dont_fragment=True)
+        (reply,) = stack.ping(HOST, count=1, size=1400, dont_fragment=True, timeout=5)
         assert (reply.error, reply.mtu) == ("packet_too_big", 1400)
         before = (tmp_path / "leases").read_text()
         gevent.sleep(3.5)  # 140 s: it would be over by now

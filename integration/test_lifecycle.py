@@ -120,13 +120,13 @@ def test_a_forked_child_neither_keeps_the_tap_nor_disturbs_the_parent(namespace)
     child = os.fork()
     if child == 0:
         signal.pause()
-    assert stack.ping("10.77.0.1", count=1)[0].error is None
+    assert stack.ping("10.77.0.1", count=1, timeout=5)[0].error is None
     other = os.fork()
     if other == 0:
         gevent.sleep(0.05)
         sys.exit(0)
     os.waitpid(other, 0)
-    assert stack.ping("10.77.0.1", count=1)[0].error is None
+    assert stack.ping("10.77.0.1", count=1, timeout=5)[0].error is None
     stack.close()
     print(child, flush=True)
     """
@@ -148,7 +148,7 @@ def test_stacks_side_by_side(namespace):
             Stack([Interface(device=right, addresses=["10.0.0.2/24"])]) as four,
         ):
             for stack, address in ((one, HOST), (two, HOST), (three, "10.0.0.2"), (four, "10.0.0.1")):
-                assert stack.ping(address, count=1)[0].error is None
+                assert stack.ping(address, count=1, timeout=5)[0].error is None
         assert namespace.run(["ping", "-c", "1", STACK]).returncode == 0
 
 

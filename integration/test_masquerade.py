@@ -124,7 +124,7 @@ def test_tcp_and_ping_get_out_and_back_under_the_routers_address(namespace, inne
 
 def test_a_stack_on_a_tap_gets_out(namespace, outer):
     with on_tap(namespace) as stack, opened_on(namespace, "ps0"):
-        assert stack.ping(SERVER, count=1)[0].error is None
+        assert stack.ping(SERVER, count=1, timeout=5)[0].error is None
 
 
 def test_only_replies_come_in_by_an_interface_that_was_off(namespace, inner, outer):

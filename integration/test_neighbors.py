@@ -24,12 +24,12 @@ def test_arping_is_answered_twice_and_detects_us(namespace):
 
 def test_a_changed_mac_is_learned(namespace):
     with on_tap(namespace) as stack:
-        assert stack.ping(HOST, count=1)[0].error is None
+        assert stack.ping(HOST, count=1, timeout=5)[0].error is None
         before = neighbor(stack)[0]
         namespace.ip("link set ps0 address 02:00:00:00:00:99")
         gevent.sleep(1.1)  # Linux's locktime, which we keep too: a newer mapping is not replaced by hearsay
         assert namespace.run(["ping", "-c", "1", STACK]).returncode == 0  # the kernel asks, so we hear of it
-        assert stack.ping(HOST, count=1)[0].error is None
+        assert stack.ping(HOST, count=1, timeout=5)[0].error is None
         assert before != neighbor(stack)[0] == "02:00:00:00:00:99"
 
 
@@ -64,7 +64,7 @@ def test_a_free_address_is_taken_after_its_probes(namespace):
             if ("eth0", f"{STACK}/24") in stack.addresses():
                 break
             gevent.sleep(0.1)
-        assert stack.ping(HOST, count=1)[0].error is None
+        assert stack.ping(HOST, count=1, timeout=5)[0].error is None
 
 
 def test_group_membership_is_seen_by_the_kernel(namespace):

@@ -45,7 +45,7 @@ def test_sizes_from_the_kernel(namespace, size):
 @pytest.mark.parametrize("size", SIZES)
 def test_sizes_from_the_stack(namespace, size):
     with on_tap(namespace) as stack:
-        replies = stack.ping(HOST, count=3, size=size, interval=0.01)
+        replies = stack.ping(HOST, count=3, size=size, interval=0.01, timeout=5)
         assert [(reply.error, reply.source, reply.ttl) for reply in replies] == [(None, HOST, 64)] * 3
         assert all(0 < reply.rtt < 1 for reply in replies)
 
@@ -54,7 +54,7 @@ def test_sizes_from_the_stack(namespace, size):
 def test_ttls(namespace, ttl):
     with on_tap(namespace) as stack:
         assert received(namespace.run(["ping", "-q", "-c", "1", "-t", str(ttl), STACK])) == (1, 1)
-        assert stack.ping(HOST, count=1, ttl=ttl)[0].error is None
+        assert stack.ping(HOST, count=1, ttl=ttl, timeout=5)[0].error is None
 
 
 @pytest.mark.parametrize("option", [["-R"], ["-T", "tsonly"], ["-T", "tsandaddr"]])
@@ -71,7 +71,7 @@ def test_df_with_too_large_a_size_is_refused_on_both_sides(namespace):
         assert "essage too long" in done.stdout
         (reply,) = stack.ping(HOST, count=1, size=1473, dont_fragment=True)
         assert (reply.error, reply.mtu, reply.source) == ("packet_too_big", 1500, None)
-        assert stack.ping(HOST, count=1, size=1472, dont_fragment=True)[0].error is None
+        assert stack.ping(HOST, count=1, size=1472, dont_fragment=True, timeout=5)[0].error is None
 
 
 def test_the_path_mtu_is_learned_from_a_router(namespace):
@@ -83,11 +83,11 @@ def test_the_path_mtu_is_learned_from_a_router(namespace):
         far.ip("addr add 10.78.0.2/24 dev in")
         far.ip("route add default via 10.78.0.1")
         namespace.sysctl("net.ipv4.ip_forward", 1)
-        first, second = stack.ping("10.78.0.2", count=2, size=1400, interval=0, dont_fragment=True)
+        first, second = stack.ping("10.78.0.2", count=2, size=1400, interval=0, dont_fragment=True, timeout=3)
         assert (first.error, first.mtu, first.source) == ("packet_too_big", 1280, HOST)
         assert (second.error, second.mtu, second.source) == ("packet_too_big", 1280, None)
-        assert stack.ping("10.78.0.2", count=1, size=1400)[0].error is None  # in fragments
-        assert stack.ping("10.78.0.2", count=1, size=1252, dont_fragment=True)[0].error is None
+        assert stack.ping("10.78.0.2", count=1, size=1400, timeout=5)[0].error is None  # in fragments
+        assert stack.ping("10.78.0.2", count=1, size=1252, dont_fragment=True, timeout=5)[0].error is None
         (expired,) = stack.ping("10.78.0.2", count=1, ttl=1)
         assert (expired.error, expired.source) == ("ttl_exceeded", HOST)
         # and the other way: fragments of 1280 come in, and those of 1500 that go out are cut again by the router
@@ -115,5 +115,5 @@ def test_a_delay_is_what_it_says(namespace):
         namespace, wrap=lambda device: Impaired(device, receive=[Delay(0.05)], transmit=[Delay(0.05)])
     ) as stack:
         stack.ping(HOST, count=1)  # resolves
-        (reply,) = stack.ping(HOST, count=1)
+        (reply,) = stack.ping(HOST, count=1, timeout=5)
         assert 0.1 <= reply.rtt < 1

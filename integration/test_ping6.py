@@ -43,7 +43,7 @@ def test_sizes_from_the_kernel(namespace, size, address):
 def test_sizes_from_the_stack(namespace, size, local):
     with on_tap6(namespace) as stack:
         address = link_local_of(namespace) if local else HOST6
-        replies = stack.ping(address, count=3, size=size, interval=0.01)
+        replies = stack.ping(address, count=3, size=size, interval=0.01, timeout=5)
         assert [(reply.error, reply.ttl) for reply in replies] == [(None, 64)] * 3
         assert {reply.source.partition("%")[0] for reply in replies} == {address.partition("%")[0]}
 
@@ -52,7 +52,7 @@ def test_sizes_from_the_stack(namespace, size, local):
 def test_hop_limits(namespace, hops):
     with on_tap6(namespace) as stack:
         assert received(namespace.run(["ping", "-6", "-q", "-c", "1", "-t", str(hops), STACK6])) == (1, 1)
-        assert stack.ping(HOST6, count=1, ttl=hops)[0].error is None
+        assert stack.ping(HOST6, count=1, ttl=hops, timeout=5)[0].error is None
 
 
 def test_all_nodes_answer(namespace):
@@ -73,8 +73,8 @@ def test_the_path_mtu_is_learned_from_a_router(namespace):
         first, second = stack.ping("fd78::2", count=2, size=1400, interval=0, dont_fragment=True, timeout=3)
         assert (first.error, first.mtu, first.source) == ("packet_too_big", 1280, HOST6)
         assert (second.error, second.mtu, second.source) == ("packet_too_big", 1280, None)
-        assert stack.ping("fd78::2", count=1, size=1400)[0].error is None  # in fragments
-        assert stack.ping("fd78::2", count=1, size=1232, dont_fragment=True)[0].error is None
+        assert stack.ping("fd78::2", count=1, size=1400, timeout=5)[0].error is None  # in fragments
+        assert stack.ping("fd78::2", count=1, size=1232, dont_fragment=True, timeout=5)[0].error is None
         (expired,) = stack.ping("fd78::2", count=1, ttl=1)
         assert (expired.error, expired.source) == ("ttl_exceeded", HOST6)
         far.ip("link set in mtu 1280")
