@@ -78,7 +78,7 @@ def machine():
     return {
         "date": date.today().isoformat(),
         "cores": os.cpu_count(),
-        "kernel": platform.release(),
+        "kernel": platform.release().partition("-")[0],
         "python": platform.python_version(),
         "congestion control of the kernel": congestion,
     }
