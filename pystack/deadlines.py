@@ -11,13 +11,47 @@ import itertools
 NEVER = float("inf")
 
 
+class Agenda:
+    """The earliest deadline of the parts of one core, ``at``: it may be early, never late.
+
+    A part that has something to time lowers it (`Deadlines` does by itself), and the core sets it anew with `renew`
+    when it has let its parts do what was due. So a turn asks one field and not each part, of which inet has a dozen.
+    """
+
+    __slots__ = ("at",)
+
+    def __init__(self):
+        self.at = NEVER
+
+    def note(self, at):
+        """A part wants to be called at *at*, or earlier."""
+        if at < self.at:
+            self.at = at
+
+    def renew(self, parts):
+        """*parts* are all that there are; each has ``next_deadline()``."""
+        self.at = NEVER
+        for part in parts:
+            at = part.next_deadline()
+            if at is not None and at < self.at:
+                self.at = at
+
+    def next(self):
+        """The earliest deadline, or ``None``."""
+        return None if self.at == NEVER else self.at
+
+
 class Deadlines:
     """Times are the clock's seconds; ties fire in the order in which they were queued, so always the same.
 
     Of n items it holds at most 2 n + 64 entries or so, however often they move.
+
+    Args:
+        agenda: the core's, if that has several parts with deadlines.
     """
 
-    def __init__(self):
+    def __init__(self, agenda=None):
+        self._agenda = Agenda() if agenda is None else agenda
         self._heap = []  # (queued_at, tie break, item)
         self._order = itertools.count()
         self._stale = 0  # entries cancelled or replaced by an earlier one, at most: counted, never looked for
@@ -29,6 +63,7 @@ class Deadlines:
             replaces = item.queued_at != NEVER
             item.queued_at = at
             heapq.heappush(self._heap, (at, next(self._order), item))
+            self._agenda.note(at)
             if replaces:
                 self._count_stale()
 

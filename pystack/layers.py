@@ -99,8 +99,8 @@ def _add_interface(layers, index, interface, config, random):
             loopback=loopback,
             checksum_offload=device.checksum_offload,
             segment_offload=device.segment_offload,
-            membership=None if loopback else Membership(random, device.mtu),
-            membership6=None if loopback else Membership(random, device.mtu, protocol=MLD),
+            membership=None if loopback else Membership(random, device.mtu, agenda=inet.agenda),
+            membership6=None if loopback else Membership(random, device.mtu, protocol=MLD, agenda=inet.agenda),
             accepts_any=interface.accepts_any,
             disable_ipv6=config.ipv6.disable_ipv6,
         )

@@ -128,9 +128,10 @@ class Autoconf:
         config: an Ipv6Config.
         index: of the interface.
         name: of the interface; with the secret and a prefix, it decides on the identifier.
+        agenda: see `Deadlines`.
     """
 
-    def __init__(self, random, config, index, name):
+    def __init__(self, random, config, index, name, agenda=None):
         self.changes = []
         self.retransmit = RETRANS_TIME
         self._random = random
@@ -143,7 +144,7 @@ class Autoconf:
         self._link_local = None
         self._stable = {}  # prefix, 8 bytes -> _Address; each knows its temporaries
         self._addresses = {}  # address -> _Address, of all that have one
-        self._deadlines = Deadlines()
+        self._deadlines = Deadlines(agenda)
 
     def start(self, now):
         """The interface is up: make the link-local address, unless there is one (RFC 4862 §5.3)."""

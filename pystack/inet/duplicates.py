@@ -46,9 +46,10 @@ class Duplicates:
     Args:
         random: a ``random.Random``.
         config: an Ipv6Config.
+        agenda: see `Deadlines`.
     """
 
-    def __init__(self, random, config):
+    def __init__(self, random, config, agenda=None):
         self.retransmit = RETRANS_TIME
         self.conflicts = 0
         self.solicitations = []
@@ -57,7 +58,7 @@ class Duplicates:
         self._random = random
         self._config = config
         self._claims = {}
-        self._deadlines = Deadlines()
+        self._deadlines = Deadlines(agenda)
 
     def add(self, address, now, probe=True, delay=None):
         """Claim an address; without *probe* it is held at once. One claimed already is claimed anew.

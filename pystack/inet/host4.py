@@ -28,13 +28,14 @@ class Ipv4Host(Host):
         super().__init__(
             layer,
             Addresses4(layer.interfaces),
-            PathMtu(config.pmtu_expires, config.min_pmtu),
+            PathMtu(config.pmtu_expires, config.min_pmtu, agenda=layer.agenda),
             Reassembly(
                 max_bytes=config.reassembly_max_bytes,
                 max_assemblies=config.reassembly_max_datagrams,
                 timeout=config.reassembly_timeout,
                 drops=layer.drops,
                 counts=layer.counts,
+                agenda=layer.agenda,
             ),
             Icmp(config, layer.drops, layer.counts),
             config.default_ttl,

@@ -33,7 +33,8 @@ class Ipv6Host(Host):
         super().__init__(
             layer,
             Addresses6(layer.interfaces, config.ipv6.use_tempaddr == 2),
-            PathMtu(config.ipv6.mtu_expires, ipv6.MIN_MTU, floor=ipv6.MIN_MTU),  # RFC 8201 §4, as on Linux
+            # RFC 8201 §4, as on Linux
+            PathMtu(config.ipv6.mtu_expires, ipv6.MIN_MTU, floor=ipv6.MIN_MTU, agenda=layer.agenda),
             Reassembly(
                 max_bytes=config.ipv6.ip6frag_high_thresh,
                 max_assemblies=config.reassembly_max_datagrams,
@@ -42,6 +43,7 @@ class Ipv6Host(Host):
                 counts=layer.counts,
                 max_length=ipv6.HEADER_LENGTH + ipv6.MAX_PAYLOAD + ipv6.FRAGMENT_LENGTH,
                 prefix=self.prefix,
+                agenda=layer.agenda,
             ),
             Icmp6(config, layer.drops, layer.counts),
             config.ipv6.hop_limit,

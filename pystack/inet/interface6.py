@@ -27,9 +27,9 @@ class Interface6:
     """
 
     def __init__(self, discovery, addresses, layer, interface, config, random):
-        self.duplicates = Duplicates(random, config)
-        self.routers = Routers(random, config, interface.mtu)
-        self.autoconf = Autoconf(random, config, interface.index, interface.name)
+        self.duplicates = Duplicates(random, config, layer.agenda)
+        self.routers = Routers(random, config, interface.mtu, layer.agenda)
+        self.autoconf = Autoconf(random, config, interface.index, interface.name, layer.agenda)
         self._discovery = discovery
         self._addresses = addresses
         self._layer = layer

@@ -3,6 +3,7 @@
 from collections import Counter
 
 from pystack import errors, messages
+from pystack.deadlines import Agenda
 from pystack.inet.host4 import Ipv4Host
 from pystack.inet.host6 import Ipv6Host
 
@@ -22,6 +23,7 @@ class InetLayer:
         self.outboxes = {"echo": [], "events": []}
         self.transports = {}  # protocol number -> name of its outbox
         self.interfaces = {}  # index -> InterfaceState
+        self.agenda = Agenda()
         self.v4 = Ipv4Host(self, config, random)
         self.v6 = Ipv6Host(self, config, random)
         self._hosts = (self.v4, self.v6)
@@ -120,16 +122,11 @@ class InetLayer:
         """Let each version do what is due."""
         for host in self._hosts:
             host.expire(now)
+        self.agenda.renew(part for host in self._hosts for part in host.timed())
 
     def next_deadline(self):
-        """The earliest of all parts'."""
-        earliest = None
-        for host in self._hosts:
-            for part in host.timed():
-                at = part.next_deadline()
-                if at is not None and (earliest is None or at < earliest):
-                    earliest = at
-        return earliest
+        """See `Agenda`."""
+        return self.agenda.next()
 
     def _host(self, address):
         return self.v4 if len(address) == 4 else self.v6

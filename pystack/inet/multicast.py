@@ -141,16 +141,17 @@ class Membership:
         mtu: of the interface, bytes; a report is split to fit.
         max_groups: bound on memberships.
         protocol: `IGMP`, or `MLD` with addresses of 16 bytes.
+        agenda: see `Deadlines`.
     """
 
-    def __init__(self, random, mtu=1500, max_groups=MAX_GROUPS, protocol=IGMP):
+    def __init__(self, random, mtu=1500, max_groups=MAX_GROUPS, protocol=IGMP, agenda=None):
         self.mtu = mtu
         self.max_groups = max_groups
         self._protocol = protocol
         self._random = random
         self._joins = {}  # group -> how many joined it
         self._groups = {}  # group -> _Group, of those that are reported
-        self._deadlines = Deadlines()
+        self._deadlines = Deadlines(agenda)
         self._general = _Timer()  # newest version: answer to a general query
         self._repeat = _Timer()  # newest version: repetition of the state changes
         self._changes = {}  # newest version: group -> transmissions of its last change yet to come

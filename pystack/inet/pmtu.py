@@ -20,15 +20,15 @@ class _Learned:
 class PathMtu:
     """Destination -> MTU in bytes. *expires*, in seconds, and *least*, in bytes, as in `StackConfig`.
 
-    No link has less than *floor*: a smaller claim is no truth.
+    No link has less than *floor*: a smaller claim is no truth. *agenda*: see `Deadlines`.
     """
 
-    def __init__(self, expires, least, floor=IPV4_LEAST):
+    def __init__(self, expires, least, floor=IPV4_LEAST, agenda=None):
         self._expires = expires
         self._least = least
         self._floor = floor
         self._learned = {}
-        self._deadlines = Deadlines()
+        self._deadlines = Deadlines(agenda)
 
     def of(self, destination, link_mtu):
         """The MTU to use towards *destination*, never above the link's."""

@@ -8,6 +8,7 @@ from bisect import bisect_right
 from collections import Counter, OrderedDict
 
 from pystack import errors
+from pystack.deadlines import Agenda
 from pystack.packet import RxPacket
 from pystack.wire import checksum, ipv4, ipv6
 
@@ -67,6 +68,7 @@ class Reassembly:
         max_length: the greatest sum of header (``packet.at - packet.ip_at``) and payload. For IPv6, whose length field
             leaves out the fixed header, add what stands there and will not be in the datagram.
         prefix: of the names in ``counts``.
+        agenda: see `deadlines.Deadlines`.
     """
 
     def __init__(
@@ -79,7 +81,9 @@ class Reassembly:
         counts=None,
         max_length=MAX_LENGTH,
         prefix="",
+        agenda=None,
     ):
+        self._agenda = Agenda() if agenda is None else agenda
         self.max_bytes = max_bytes
         self.max_assemblies = max_assemblies
         self.timeout = timeout
@@ -122,6 +126,7 @@ class Reassembly:
             if len(self._assemblies) >= self.max_assemblies:
                 self._evict_oldest()
             assembly = self._assemblies[key] = _Assembly(now + self.timeout)
+            self._agenda.note(assembly.due_at)
         elif assembly.condemned:
             self.drops[errors.FRAGMENT_DISCARDED] += 1
             return None

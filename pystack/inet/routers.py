@@ -118,9 +118,10 @@ class Routers:
         random: a ``random.Random``.
         config: an Ipv6Config.
         link_mtu: the most that the link carries, bytes.
+        agenda: see `Deadlines`.
     """
 
-    def __init__(self, random, config, link_mtu=1500):
+    def __init__(self, random, config, link_mtu=1500, agenda=None):
         self.changes = []
         self.solicitations = 0
         self._random = random
@@ -129,7 +130,7 @@ class Routers:
         self._state = OFF
         self._interval = 0.0  # to the next solicitation, seconds
         self._solicit = _Timer()
-        self._deadlines = Deadlines()
+        self._deadlines = Deadlines(agenda)
         self._default = {}  # router -> _Entry
         self._on_link = {}  # (prefix, length) -> _Entry
         self._routes = {}  # (prefix, length, router) -> _Entry

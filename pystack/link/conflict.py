@@ -50,10 +50,10 @@ class Claims:
     for), ``won`` and ``lost`` (``(address, mac)``); the owner empties them after each call.
     """
 
-    def __init__(self, random):
+    def __init__(self, random, agenda=None):
         self._random = random
         self._claims = {}
-        self._deadlines = Deadlines()
+        self._deadlines = Deadlines(agenda)
         self.probes = []
         self.announcements = []
         self.won = []

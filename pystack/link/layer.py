@@ -3,6 +3,7 @@
 from collections import Counter
 
 from pystack import errors, messages
+from pystack.deadlines import Agenda
 from pystack.link.conflict import Claims
 from pystack.link.neighbors import NAMES, NeighborTable
 from pystack.packet import BROADCAST, HOST, MULTICAST, RxPacket
@@ -38,8 +39,9 @@ class LinkLayer:
         self._mac = mac
         self._resolves = resolves
         self._broadcasts = _LIMITED_BROADCAST
-        self._neighbors = NeighborTable(random, self._header, self.drops)
-        self._claims = Claims(random)
+        self._agenda = Agenda()
+        self._neighbors = NeighborTable(random, self._header, self.drops, self._agenda)
+        self._claims = Claims(random, self._agenda)
         # By the length of the address. On a loopback all MAC addresses are zero.
         self._loopback_headers = {
             4: ethernet.build(ethernet.ZERO, ethernet.ZERO, ethernet.IPV4),
@@ -124,13 +126,11 @@ class LinkLayer:
         self._neighbors.expire(now)
         self._claims.expire(now)
         self._act(now)
+        self._agenda.renew((self._neighbors, self._claims))
 
     def next_deadline(self):
-        """The earlier of the neighbours' and the claims'."""
-        first, second = self._neighbors.next_deadline(), self._claims.next_deadline()
-        if first is None or second is None:
-            return second if first is None else first
-        return min(first, second)
+        """See `Agenda`."""
+        return self._agenda.next()
 
     def neighbors(self):
         """A snapshot: ``[(address, mac or None, name of the state), ...]``."""

@@ -82,12 +82,13 @@ class NeighborTable:
         random: a ``random.Random``.
         make_header: ``make_header(mac, address)`` gives the link header to prepend.
         drops: Counter.
+        agenda: see `Deadlines`.
 
     What must be done about it collects in ``solicits``: ``(entry, unicast)`` pairs, in ``released``: ``(entry,
     packets)`` to send now, and in ``failed``: ``(address, packets)``. The owner empties all three after each call.
     """
 
-    def __init__(self, random, make_header, drops):
+    def __init__(self, random, make_header, drops, agenda=None):
         self._random = random
         self._make_header = make_header
         self._drops = drops
@@ -95,7 +96,7 @@ class NeighborTable:
         # What eviction may take, the longest in its state first; an OrderedDict finds it in O(1), a dict does not.
         self._evictable = {STALE: OrderedDict(), INCOMPLETE: OrderedDict()}
         self._swept_at = -NEVER
-        self._deadlines = Deadlines()
+        self._deadlines = Deadlines(agenda)
         self._bytes = 0
         self._times = {4: (REACHABLE_TIME, RETRANS_TIME), 16: (REACHABLE_TIME, RETRANS_TIME)}
         self.solicits = []

@@ -21,7 +21,7 @@ class Mailbox:
         limit: items that may wait; None or 0 for any number.
     """
 
-    __slots__ = ("__weakref__", "_bound", "_consumer", "_items", "_limit", "_producer")
+    __slots__ = ("__weakref__", "_bound", "_consumer", "_items", "_limit", "_producer", "qsize")
 
     def __init__(self, limit=None):
         self._limit = limit or float("inf")
@@ -29,6 +29,9 @@ class Mailbox:
         self._consumer = None  # the greenlet parked in `get`
         self._producer = None  # who switched to the consumer, and is owed a switch back
         self._bound = None  # the greenlet whose end we are told of
+        self.qsize = self._items.__len__  # a function of C's: each turn of a stage calls it
+
+    # ``qsize()`` says how many items wait.
 
     def put_nowait(self, item):
         """Raises gevent.queue.Full, and keeps nothing."""
@@ -79,11 +82,8 @@ class Mailbox:
             raise Empty
         return self._items.popleft()
 
-    def qsize(self):
-        """Items that wait."""
+    def __len__(self):
         return len(self._items)
-
-    __len__ = qsize
 
     def __bool__(self):
         return True  # as gevent's queues, however many items wait

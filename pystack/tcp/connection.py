@@ -205,9 +205,12 @@ class Connection:
         self._end()
 
     def consumed(self, size, now):
-        """The program has read *size* bytes."""
-        if self.receiver is not None:
-            self.receiver.consumed(size, now)
+        """The program has read *size* bytes. Returns whether `flush` has something to do because of that."""
+        receiver = self.receiver
+        if receiver is None:
+            return False
+        receiver.consumed(size, now)
+        return receiver.ack_now or receiver.has_news
 
     def set_option(self, name, value, now):
         """A field of `Settings`."""
@@ -432,7 +435,8 @@ class Connection:
             return
         if self.must_ack or receiver.ack_now:
             self.send_ack(now)
-        self.deliver()
+        if receiver.has_news:
+            self.deliver()
         if self.state in states.SENDING and not self.orphaned:
             room = self.sender.take_room()
             if room:

@@ -21,7 +21,7 @@ def keep(payload, frame_size):
 class ReceiveBuffer:
     """In order means: acknowledged. Such bytes are never given up; what is out of order has no room here.
 
-    ``charged`` counts what is held, pinned frames whole, and is part of what *memory* has. The buffer's size limits
+    ``ready`` are the buffers for `take`. ``charged`` counts what is held, pinned frames whole, and is part of what *memory* has. The buffer's size limits
     ``charged``; a window is of payload, so `room` converts by the ratio of the two, as Linux's tcp_win_from_space.
     """
 
@@ -31,12 +31,12 @@ class ReceiveBuffer:
         "_held",
         "_memory",
         "_ratio",
-        "_ready",
         "_settings",
         "_tail",
         "_tuned",
         "charged",
         "read",
+        "ready",
         "unread",
     )
 
@@ -46,7 +46,7 @@ class ReceiveBuffer:
         self._memory = memory
         self._tuned = config.tcp_rmem[1]
         self._ratio = _FIRST_RATIO
-        self._ready = []  # buffers for `take`
+        self.ready = []  # buffers for `take`
         self._tail = None  # the last of them, if it is a bytearray that may grow
         # (size, charge) of each buffer not read to its end, the ready ones included. A deque once there was one:
         # an empty one occupies 600 bytes.
@@ -86,13 +86,13 @@ class ReceiveBuffer:
         A few short bytes stay if it has much to read already, so that a peer that sends single bytes costs little
         more than they do; with *everything* none. It gets them after the next `consume`.
         """
-        ready = self._ready
+        ready = self.ready
         if not ready:
             return []
         tail = self._tail
         if not everything and len(ready) == 1 and tail is not None and len(tail) < _CHUNK and len(self._held) > _MANY:
             return []
-        self._ready = []
+        self.ready = []
         self._tail = None
         return ready
 
@@ -136,7 +136,7 @@ class ReceiveBuffer:
         self._memory.release(self.charged)
         self.charged = self.unread = self._first_read = 0
         self._held = ()
-        self._ready = []
+        self.ready = []
         self._tail = None
 
     def _hold(self, buffer, size, charge):
@@ -145,7 +145,7 @@ class ReceiveBuffer:
         if type(self._held) is tuple:
             self._held = deque()
         self._held.append((size, charge))
-        self._ready.append(buffer)
+        self.ready.append(buffer)
         self._tail = None
 
     def _copy(self, payload, size):
@@ -153,7 +153,7 @@ class ReceiveBuffer:
         if tail is None or len(tail) >= _CHUNK:
             self._memory.charge(size + OVERHEAD)
             self._hold(bytearray(payload), size, size + OVERHEAD)
-            self._tail = self._ready[-1]
+            self._tail = self.ready[-1]
             return
         tail += payload
         length, charge = self._held[-1]

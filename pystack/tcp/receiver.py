@@ -100,6 +100,11 @@ class Receiver:
         return self._window.scale_bits
 
     @property
+    def has_news(self):
+        """Whether `take_delivered` or `take_urgent` may have something."""
+        return bool(self.buffer.ready) or self._urgent is not None
+
+    @property
     def unread(self):
         """Bytes of the stream that the program has not read."""
         return self.buffer.unread

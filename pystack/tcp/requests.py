@@ -217,8 +217,8 @@ class Requests:
     def _consumed(self, request, now):
         connection = self._connection(request)
         if connection is not None:
-            connection.consumed(request.size, now)
-            self._layer.settle(connection, now)
+            if connection.consumed(request.size, now):
+                self._layer.settle(connection, now)
 
     def _shutdown(self, request, now):
         connection = self._connection(request)

@@ -176,6 +176,8 @@ class Sender:
 
     def write(self, buffers, urgent=False):
         """Take over buffers; with *urgent* their last byte is."""
+        if self.buffer.end <= self.snd_nxt and self.board.in_flight < self.congestion.cwnd:
+            self.delivery.app_limited = True  # Linux's tcp_rate_check_app_limited
         for buffer in buffers:
             self._granted -= len(buffer)
             self.buffer.append(buffer)
@@ -189,24 +191,26 @@ class Sender:
 
     def take_room(self):
         """Bytes that the program may write beyond what it has been told before; in steps worth a wake."""
-        settings = self._settings
+        settings, memory, buffer = self._settings, self._memory, self.buffer
+        held = buffer.end - buffer.start + self._granted
+        pressed = memory.under_pressure
         size = settings.send_buffer
         if not size:
-            if not self._memory.under_pressure:
+            if not pressed:
                 # Linux's tcp_sndbuf_expand: twice the window, for what is in flight and what follows.
                 wanted = min(2 * self.congestion.cwnd, self._config.tcp_wmem[2])
                 if wanted > self._send_buffer:
                     self._send_buffer = wanted
             size = self._send_buffer
-        if self._memory.under_pressure:
+        if pressed:
             # As Linux's tcp_wmem: beyond the first of them a program has to wait for the others' memory.
-            size = min(size, self._config.tcp_wmem[0 if self._memory.exhausted else 1])
-        room = size - len(self.buffer) - self._granted
+            size = min(size, self._config.tcp_wmem[0 if memory.exhausted else 1])
+        room = size - held
         lowat = settings.notsent_lowat
         if lowat:
             room = min(room, lowat - self.unsent - self._granted)
             size = min(size, lowat)
-        if room <= 0 or (room < size // 3 and len(self.buffer) + self._granted):
+        if room <= 0 or (room < size // 3 and held):
             return 0
         self._granted += room
         return room
@@ -402,7 +406,17 @@ class Sender:
     # -- transmission -------------------------------------------------------------------------------------------------
 
     def transmit(self, now):
-        """What may leave now, a list of `Transmission`: it is taken to be sent."""
+        """What may leave now, a sequence of `Transmission`: it is taken to be sent."""
+        if (
+            self._mode == _OPEN
+            and self.buffer.end <= self.snd_nxt
+            and not self.board.waiting
+            and not self._probe
+            and self._tail is None
+            and (self.fin_seq is not None or not self.fin_queued)
+        ):
+            self._forced = self.cwnd_limited = False
+            return ()  # nothing is new, or lost: so end two calls of three
         out = []
         if self._mode == _OPEN and self.syn_acked:
             self._transmit(out, now)
@@ -522,8 +536,6 @@ class Sender:
             start = max(self.snd_nxt, self.iss + 1)
             available = buffer.end - start
             if not available and not self.fin_queued:
-                if self.board.in_flight < self.congestion.cwnd:
-                    self.delivery.app_limited = True
                 break
             room = self.snd_una + self.snd_wnd - start
             quota = self._quota()
