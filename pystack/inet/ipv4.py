@@ -45,7 +45,7 @@ def read_header(packet):
         return errors.BAD_HEADER_LENGTH, 0, 0
     if header_length > size:
         return errors.TRUNCATED_HEADER, 0, 0
-    if checksum.partial(buf[at : at + header_length]):
+    if int.from_bytes(buf[at : at + header_length], "big") % 0xFFFF:  # `checksum.partial`, a call less
         return errors.BAD_IP_CHECKSUM, 0, 0
     if not header_length <= total <= size:
         return errors.BAD_TOTAL_LENGTH, 0, 0
