@@ -13,6 +13,7 @@ PACKAGES = {  # command -> Debian package
     "tcpdump": "tcpdump",
     "tshark": "tshark",
     "ethtool": "ethtool",
+    "strace": "strace",
     "dnsmasq": "dnsmasq-base",
     "radvd": "radvd",
     "curl": "curl",

@@ -14,7 +14,13 @@ def coalesce(batch):
     last at most; checksums are checked before. A joined packet has a ``gso_size``, as one that the device has joined.
     """
     joined = []
-    run, head, due, size, header = [], 0, 0, 0, 0  # packets; the first's headers; the next number; of each: text, header
+    run, head, due, size, header = (
+        [],
+        0,
+        0,
+        0,
+        0,
+    )  # packets; the first's headers; the next number; of each: text, header
     for packet in batch:
         buf, at = packet.buf, packet.at
         length = packet.end - at
