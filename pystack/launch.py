@@ -18,8 +18,8 @@ _BOOT = (
     "sys.exit(engine.main(sys.argv[4:], int(sys.argv[2]), int(sys.argv[3])))"
 )
 _OF_PROGRAMS = (protocol.CONTROL, protocol.LIFE)
-# mallopt(3), bytes: frames of 64 KB that come and go at the heap's end would have it shrunk and grown with each, so that
-# every page of every frame is faulted in anew: a quarter of the throughput.
+# mallopt(3), bytes: frames of 64 KB that come and go at the heap's end would have it shrunk and grown with each, and
+# every page of every frame be faulted in anew: a quarter of the throughput.
 _ALLOCATOR = {"MALLOC_TOP_PAD_": str(8 << 20), "MALLOC_TRIM_THRESHOLD_": str(32 << 20)}
 
 

@@ -5,7 +5,7 @@ import zlib
 from pystack import errors
 from pystack.inet import options
 from pystack.packet import BROADCAST, MULTICAST, RxPacket, TxPacket
-from pystack.wire import checksum, ipv4
+from pystack.wire import ipv4
 
 ID_COUNTERS = 2048  # as Linux's ip_idents: which counter a pair of hosts shares is secret, so that ids tell nothing
 

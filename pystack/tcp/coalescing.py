@@ -14,13 +14,8 @@ def coalesce(batch):
     last at most; checksums are checked before. A joined packet has a ``gso_size``, as one that the device has joined.
     """
     joined = []
-    run, head, due, size, header = (
-        [],
-        0,
-        0,
-        0,
-        0,
-    )  # packets; the first's headers; the next number; of each: text, header
+    run, due = [], 0  # packets, and the next number
+    head = size = header = 0  # the first's headers; bytes of text and of TCP's header of each
     for packet in batch:
         buf, at = packet.buf, packet.at
         length = packet.end - at

@@ -21,8 +21,9 @@ def keep(payload, frame_size):
 class ReceiveBuffer:
     """In order means: acknowledged. Such bytes are never given up; what is out of order has no room here.
 
-    ``ready`` are the buffers for `take`. ``charged`` counts what is held, pinned frames whole, and is part of what *memory* has. The buffer's size limits
-    ``charged``; a window is of payload, so `room` converts by the ratio of the two, as Linux's tcp_win_from_space.
+    ``ready`` are the buffers for `take`. ``charged`` counts what is held, pinned frames whole, and is part of what
+    *memory* has. The buffer's size limits ``charged``; a window is of payload, so `room` converts by the ratio of the
+    two, as Linux's tcp_win_from_space.
     """
 
     __slots__ = (
