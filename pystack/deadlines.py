@@ -12,7 +12,7 @@ NEVER = float("inf")
 
 
 class Agenda:
-    """The earliest deadline of the parts of one core, ``at``: it may be early, never late.
+    """The earliest deadline of the parts of one core, ``at``, or `NEVER`: it may be early, never late.
 
     A part that has something to time lowers it (`Deadlines` does by itself), and the core sets it anew with `renew`
     when it has let its parts do what was due. So a turn asks one field and not each part, of which inet has a dozen.
@@ -35,10 +35,6 @@ class Agenda:
             at = part.next_deadline()
             if at is not None and at < self.at:
                 self.at = at
-
-    def next(self):
-        """The earliest deadline, or ``None``."""
-        return None if self.at == NEVER else self.at
 
 
 class Deadlines:

@@ -37,8 +37,11 @@ def finish_checksum(packet, length, header_length, offload):
     """
     at = packet.checksum_at
     ip_length = header_length + len(packet.options)
-    source, destination = on_wire(packet.source), on_wire(packet.destination)
-    total = checksum.pseudo_header(source, destination, packet.protocol, length - ip_length)
+    source, destination = packet.source, packet.destination
+    if len(destination) == 4:  # `checksum.pseudo_header` without three calls
+        total = (int.from_bytes(source + destination, "big") + packet.protocol + length - ip_length) % 0xFFFF
+    else:
+        total = checksum.pseudo_header(on_wire(source), on_wire(destination), packet.protocol, length - ip_length)
     header = packet.header
     if offload:
         # 0 and 0xffff are the same sum, but a UDP checksum of 0 says that there is none, which Linux's IPv6 drops.

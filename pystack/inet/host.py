@@ -122,9 +122,11 @@ class Host:
         packet.interface = interface.index
         packet.next_hop = path.next_hop
         length = length_of(packet, header_length)
-        mtu = self.pmtu.of(packet.destination, self._link_mtu(interface))
-        if packet.dont_fragment and self.pmtu.fragments(packet.destination):
-            packet.dont_fragment = False
+        mtu = self._link_mtu(interface)
+        if self.pmtu.learned:
+            mtu = self.pmtu.of(packet.destination, mtu)
+            if packet.dont_fragment and self.pmtu.fragments(packet.destination):
+                packet.dont_fragment = False
         # Of a super-segment each wire segment has to fit.
         if length <= mtu:
             packet.gso_size = 0

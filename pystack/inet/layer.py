@@ -3,7 +3,7 @@
 from collections import Counter
 
 from pystack import errors, messages
-from pystack.deadlines import Agenda
+from pystack.deadlines import NEVER, Agenda
 from pystack.inet.host4 import Ipv4Host
 from pystack.inet.host6 import Ipv6Host
 
@@ -110,8 +110,12 @@ class InetLayer:
 
     def transmit(self, batch, now):
         """Take TxPackets from transports; what cannot be sent comes back as an Unreachable."""
+        transmit4, transmit6 = self.v4.transmit, self.v6.transmit
         for packet in batch:
-            self._host(packet.destination).transmit(packet, now)
+            if len(packet.destination) == 4:
+                transmit4(packet, now)
+            else:
+                transmit6(packet, now)
 
     def control(self, batch, now):
         """Take messages from links, transports and the ping client."""
@@ -126,7 +130,8 @@ class InetLayer:
 
     def next_deadline(self):
         """See `Agenda`."""
-        return self.agenda.next()
+        at = self.agenda.at
+        return None if at == NEVER else at
 
     def _host(self, address):
         return self.v4 if len(address) == 4 else self.v6

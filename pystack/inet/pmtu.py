@@ -21,23 +21,24 @@ class PathMtu:
     """Destination -> MTU in bytes. *expires*, in seconds, and *least*, in bytes, as in `StackConfig`.
 
     No link has less than *floor*: a smaller claim is no truth. *agenda*: see `Deadlines`.
+    Where ``learned`` is empty there is nothing to ask.
     """
 
     def __init__(self, expires, least, floor=IPV4_LEAST, agenda=None):
         self._expires = expires
         self._least = least
         self._floor = floor
-        self._learned = {}
+        self.learned = {}
         self._deadlines = Deadlines(agenda)
 
     def of(self, destination, link_mtu):
         """The MTU to use towards *destination*, never above the link's."""
-        learned = self._learned.get(destination)
+        learned = self.learned.get(destination)
         return link_mtu if learned is None else min(learned.mtu, link_mtu)
 
     def fragments(self, destination):
         """Whether the path needs packets so small that DF must stay off towards it (Linux's locked MTU)."""
-        learned = self._learned.get(destination)
+        learned = self.learned.get(destination)
         return learned is not None and learned.fragment_below
 
     def plausible(self, destination, claimed, quoted_length, link_mtu):
@@ -55,11 +56,11 @@ class PathMtu:
 
     def learn(self, destination, mtu, now):
         """Believe *mtu*, which only ever lowers the path's; the link's is tried again when it has expired."""
-        learned = self._learned.get(destination)
+        learned = self.learned.get(destination)
         if learned is None:
-            if len(self._learned) >= LIMIT:
-                self._deadlines.cancel(self._learned.pop(next(iter(self._learned))))
-            learned = self._learned[destination] = _Learned(destination)
+            if len(self.learned) >= LIMIT:
+                self._deadlines.cancel(self.learned.pop(next(iter(self.learned))))
+            learned = self.learned[destination] = _Learned(destination)
         elif mtu >= learned.mtu:
             return
         # Linux: below min_pmtu the packets stay at min_pmtu and are fragmented, so a lie cannot make us send tiny ones.
@@ -70,12 +71,12 @@ class PathMtu:
     def expire(self, now):
         """Forget what is too old."""
         for learned in self._deadlines.due(now):
-            if self._learned.get(learned.destination) is learned:
-                del self._learned[learned.destination]
+            if self.learned.get(learned.destination) is learned:
+                del self.learned[learned.destination]
 
     def next_deadline(self):
         """See `Deadlines.next`."""
         return self._deadlines.next()
 
     def __len__(self):
-        return len(self._learned)
+        return len(self.learned)

@@ -3,7 +3,7 @@
 from collections import Counter
 
 from pystack import errors, messages
-from pystack.deadlines import Agenda
+from pystack.deadlines import NEVER, Agenda
 from pystack.link.conflict import Claims
 from pystack.link.neighbors import NAMES, NeighborTable
 from pystack.packet import BROADCAST, HOST, MULTICAST, RxPacket
@@ -130,7 +130,8 @@ class LinkLayer:
 
     def next_deadline(self):
         """See `Agenda`."""
-        return self._agenda.next()
+        at = self._agenda.at
+        return None if at == NEVER else at
 
     def neighbors(self):
         """A snapshot: ``[(address, mac or None, name of the state), ...]``."""
