@@ -1,10 +1,16 @@
-"""What a megabyte and a request cost, in counts that do not depend on the machine: units, hops and wakes.
+"""What a megabyte and a request cost, in counts that do not depend on the machine: units, hops, wakes, calls, memory.
 
 Real stages on a memory link, stepped in virtual time. A figure that grows is a regression; one that falls is to be
 entered here.
 """
 
+import sys
+import tracemalloc
+from collections import Counter
+from contextlib import contextmanager
+
 import gevent
+import greenlet
 import pytest
 
 from pystack import Interface, Stack, StackConfig
@@ -85,3 +91,66 @@ def test_bulk_data_costs_few_units_and_few_hops(connected):
         assert found[way] <= units, found
         assert found["turns"] <= 10 * (120 if large else 250), found
         assert found["drops"] == 0
+
+
+@contextmanager
+def counting_calls(found):
+    """Meanwhile ``found["calls"]`` counts the calls of Python functions, in all greenlets."""
+
+    def count(frame, event, argument):
+        found["calls"] += event == "call"
+
+    greenlet.settrace(lambda event, which: sys.setprofile(count))  # each greenlet has its own
+    sys.setprofile(count)
+    try:
+        yield
+    finally:
+        greenlet.settrace(None)
+        sys.setprofile(None)
+
+
+def echo(sock):
+    while data := sock.recv(10):
+        sock.sendall(data)
+
+
+def test_a_round_trip_calls_few_functions_and_leaves_nothing_behind(connected):
+    """What Python's time goes by, whatever the machine: two stacks, all their layers, there and back."""
+    _, _, client, server, _ = connected
+    echoing = gevent.spawn(echo, server)
+
+    def trips(count):
+        for _ in range(count):
+            client.sendall(b"x")
+            assert client.recv(10) == b"x"
+
+    trips(200)
+    found = Counter()
+    with counting_calls(found):
+        trips(100)
+    assert found["calls"] <= 100 * 600
+    blocks = sys.getallocatedblocks()
+    trips(500)
+    assert sys.getallocatedblocks() - blocks < 100
+    echoing.kill()
+
+
+def test_a_megabyte_is_held_once_on_its_way(connected):
+    """From the program's write to the reader's hand: what is in flight, and not copies of it."""
+    _, _, client, server, _ = connected
+    tracemalloc.start()
+    try:
+        data = bytes(MB)
+        before, _ = tracemalloc.get_traced_memory()
+        writer = gevent.spawn(client.sendall, data)
+        left = MB
+        while left:
+            left -= len(server.recv(MB))
+        writer.get()
+        _, peak = tracemalloc.get_traced_memory()
+        del writer
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak - before < 2 * MB
+    assert after - before < MB // 10

@@ -3,7 +3,8 @@
 from bisect import bisect_right
 
 SMALL = 2048  # bytes: shorter writes are gathered, so that 1-byte writes do not make 65,000 views of a super-segment
-CHUNK = 16_384  # bytes of a chunk that gathers them
+CHUNK = 16_384  # bytes of a chunk that gathers them, at most: the first is small, each next one twice as large
+_FIRST_CHUNK = 256
 
 
 class SendBuffer:
@@ -77,8 +78,9 @@ class SendBuffer:
 
     def _gather(self, buffer, size):
         """Put a short write behind those before it. The chunk does not move, so views of it stay good."""
-        if self._tail is None or self._tail_used + size > CHUNK:
-            self._tail = bytearray(CHUNK)
+        if self._tail is None or self._tail_used + size > len(self._tail):
+            twice = _FIRST_CHUNK if self._tail is None else 2 * len(self._tail)
+            self._tail = bytearray(max(min(twice, CHUNK), size))
             self._tail_used = 0
             self._buffers.append(memoryview(self._tail)[:0])
             self._starts.append(self.end)
