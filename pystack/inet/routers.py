@@ -290,7 +290,7 @@ class Routers:
     def _hear_names(self, message, source, now):
         interface = scope.scope_of(source)
         for lifetime, addresses in message.resolvers:
-            for address in addresses:
+            for address in filter(_is_unicast, addresses):
                 self._keep(self._resolvers, scope.scoped(address, interface), lifetime, MAX_RESOLVERS, now)
         for lifetime, names in message.search:
             for name in names:
@@ -362,6 +362,11 @@ class Routers:
         if summary != self._reported:
             self.changes.extend(new for new, old in zip(summary, self._reported, strict=True) if new != old)
             self._reported = summary
+
+
+def _is_unicast(address):
+    """Whether it may be one host's on a network."""
+    return address[0] != 0xFF and any(address[:15])  # ::/120 has the unspecified address and the loopback's
 
 
 def _is_local(prefix):

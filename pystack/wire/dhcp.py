@@ -3,6 +3,8 @@
 import struct
 from typing import NamedTuple
 
+from pystack.wire.domains import host_name
+
 _HEADER = struct.Struct("!BBBBIHH4s4s4s4s16s64s128s4s")
 _COOKIE = b"\x63\x82\x53\x63"
 _LEAST = 300  # bytes of a message (RFC 1542 §2.1)
@@ -92,15 +94,12 @@ class Message(NamedTuple):
 
     @property
     def search(self):
-        """The domains to search, as text; () if they are broken."""
+        """The domains to search, as text, without what is no host name; () if they are broken."""
         data = self.options.get(SEARCH)
         if data is not None:
             return _read_names(data)
-        try:
-            domain = self.options.get(DOMAIN, b"").rstrip(b"\0").decode("ascii").strip(".")
-        except UnicodeDecodeError:
-            return ()
-        return (domain,) if domain else ()
+        domain = host_name(self.options.get(DOMAIN, b"").rstrip(b"\0").strip(b".").split(b"."))
+        return () if domain is None else (domain,)
 
 
 def parse(data):
@@ -165,8 +164,9 @@ def _read_names(data):
         labels, at = _read_name(data, at)
         if labels is None:
             return ()
-        if labels:
-            names.append(".".join(labels))
+        name = host_name(labels)
+        if name is not None:
+            names.append(name)
     return tuple(names)
 
 
@@ -186,10 +186,7 @@ def _read_name(data, at):
         elif size == 0:
             return labels, at + 1 if behind is None else behind
         else:
-            try:
-                labels.append(data[at + 1 : at + 1 + size].decode("ascii"))
-            except UnicodeDecodeError:
-                return None, at
+            labels.append(data[at + 1 : at + 1 + size])
             at += 1 + size
     return None, at
 

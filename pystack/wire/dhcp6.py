@@ -3,9 +3,10 @@
 Addresses are 16 bytes, times unsigned seconds as on the wire, where INFINITY means for ever (§7.7).
 """
 
-import re
 import struct
 from typing import NamedTuple
+
+from pystack.wire.domains import host_name
 
 CLIENT_PORT = 546
 SERVER_PORT = 547
@@ -59,8 +60,6 @@ MAX_STATUS_TEXT = 128  # bytes
 _OPTION = struct.Struct("!HH")
 _IA = struct.Struct("!III")
 _ADDRESS = struct.Struct("!16sII")
-# A search domain may end in a resolv.conf: nothing but host names, RFC 1123 §2.1, and the underscore of service names.
-_LABEL = re.compile(rb"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 
 
 class Status(NamedTuple):
@@ -229,9 +228,9 @@ def _read_domains(body):
         if length:
             labels.append(body[at + 1 : at + 1 + length])
         else:
-            name = b".".join(labels)
-            if 0 < len(name) <= 253 and all(map(_LABEL.fullmatch, labels)) and len(names) < MAX_DOMAINS:
-                names.append(name.decode())
+            name = host_name(labels)
+            if name is not None and len(names) < MAX_DOMAINS:
+                names.append(name)
             labels.clear()
         at += 1 + length
     return None if labels else tuple(names)

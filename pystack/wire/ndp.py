@@ -7,6 +7,7 @@ import struct
 from typing import NamedTuple
 
 from pystack.wire import icmp6
+from pystack.wire.domains import host_name
 
 _ADVERTISEMENT = struct.Struct("!xxxxBBHII")
 _OPTION_SOURCE = 1
@@ -198,19 +199,19 @@ def _masked(prefix, length):
 
 
 def _parse_names(data):
-    """The domain names of a DNSSL option, in RFC 1035 §3.1's form and padded with zeros; () if that is broken."""
+    """The domain names of a DNSSL option, in RFC 1035 §3.1's form and padded with zeros, without what is no host name;
+    () if the option is broken."""
     names, labels, at = [], [], 0
     while at < len(data) and len(names) < _MAX_NAMES:
         size = data[at]
         if size > 63 or at + 1 + size > len(data):
             return ()
         if size:
-            try:
-                labels.append(data[at + 1 : at + 1 + size].decode("ascii"))
-            except UnicodeDecodeError:
-                return ()
+            labels.append(data[at + 1 : at + 1 + size])
         elif labels:
-            names.append(".".join(labels))
+            name = host_name(labels)
+            if name is not None:
+                names.append(name)
             labels = []
         at += 1 + size
     return () if labels else tuple(names)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pystack.wire import dhcp
+from pystack.wire import dhcp, ndp
 
 MAC = bytes.fromhex("020000000001")
 ADDRESS = st.binary(min_size=4, max_size=4)
@@ -93,6 +93,20 @@ def test_search_domains_are_compressed():
     assert message(SEARCH=data).search == ("eng.apple.com", "marketing.apple.com")
     assert message(DOMAIN=b"example.org\0").search == ("example.org",)
     assert message().search == ()
+
+
+@pytest.mark.parametrize("label", [b"a b", b"a\nnameserver", b"a.b", b"-a", b"a\0", b"\xe4", b"a\\"])
+def test_what_is_no_host_name_is_not_searched(label):
+    """A server's word may end in a resolv.conf, or in every question of a program's."""
+    good = b"\x07example\x00"
+    bad = bytes([len(label)]) + label + good
+    assert message(SEARCH=bad + good).search == ("example",)
+    if b"." not in label and not label.endswith(b"\0"):
+        assert message(DOMAIN=label + b".example").search == ()
+    option = bytes((31, -(-(len(bad + good) + 8) // 8))) + bytes(6) + bad + good
+    padded = option.ljust(8 * option[1], b"\0")
+    advertisement = bytes((134,)) + bytes(15) + padded
+    assert ndp.parse(advertisement, 0, len(advertisement)).search == ((0, ("example",)),)
 
 
 @pytest.mark.parametrize("data", [b"\xc0\x00", b"\x03ab", b"\x40a", b"\x01\xff\x00", b"\xc0", b"\x01a\xc0\x00"])

@@ -9,7 +9,7 @@ from pystack.wire import ndp
 MAC = st.none() | st.binary(min_size=6, max_size=6)
 ADDRESS = st.binary(min_size=15, max_size=15).map(lambda rest: b"\x20" + rest)
 U32 = st.integers(0, 0xFFFFFFFF)
-LABEL = st.text("abcdefghij0123456789-", min_size=1, max_size=63)
+LABEL = st.from_regex(r"[a-z0-9_]([a-z0-9_-]{0,60}[a-z0-9_])?", fullmatch=True)
 NAME = st.lists(LABEL, min_size=1, max_size=4).map(".".join)
 PREFERENCE = st.sampled_from((ndp.HIGH, ndp.MEDIUM, ndp.LOW))
 
