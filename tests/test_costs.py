@@ -19,6 +19,7 @@ from pystack.device import memory
 
 MB = 1_000_000
 HERE, THERE = "10.0.0.1", "10.0.0.2"
+CHATTER = "drop.not_a_member"  # the other host's MLD reports, whenever they come, are for routers
 
 
 @pytest.fixture(params=[True, False], ids=["offload", "MTU 1500"])
@@ -45,7 +46,12 @@ def counted(stack):
         "wakes": sum(row.get("wakes", 0) for row in stages.values()),
         "packets sent": rows["inet"].get("OutRequests", 0),
         "packets received": rows["inet"].get("InReceives", 0),
-        "drops": sum(value for row in rows.values() for name, value in row.items() if name.startswith("drop.")),
+        "drops": sum(
+            value
+            for row in rows.values()
+            for name, value in row.items()
+            if name.startswith("drop.") and name != CHATTER
+        ),
     }
 
 
