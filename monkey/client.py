@@ -3,7 +3,9 @@
 import _socket
 import errno
 import os
+import select
 import struct
+import sys
 import time
 from _socket import AF_UNIX, SCM_RIGHTS, SOCK_CLOEXEC, SOCK_SEQPACKET, SOL_SOCKET
 from _thread import get_ident
@@ -13,6 +15,8 @@ from pystack.sockets import protocol
 _CLOEXEC = 0x40000000  # MSG_CMSG_CLOEXEC
 _ROOM = 64  # for a descriptor
 _PATIENCE, _PAUSE = 1.0, 0.001  # seconds, where descriptors are short
+_LONGEST = 0x7FFFFFFF  # milliseconds, of one poll
+_poll = select.poll  # gevent puts another in its place
 
 kernel_socket = getattr(_socket.socket, "kernel_class", _socket.socket)
 
@@ -22,9 +26,26 @@ def refusal(number):
     return OSError(number, os.strerror(number))
 
 
+class Unanswered(Exception):
+    """There was no answer in time."""
+
+
+def is_still(sock, inode):
+    """Whether a socket of this process's own is what it was; if not, its descriptor is somebody else's, and let go.
+
+    A program that becomes a daemon closes every descriptor, and its next files have the same numbers.
+    """
+    try:
+        if os.fstat(sock.fileno()).st_ino == inode:
+            return True
+    except OSError:
+        pass
+    sock.detach()
+    return False
+
+
 class Channel(kernel_socket):
-    """A control channel. A program that becomes a daemon closes every descriptor, and its next files have the same
-    numbers: so it is looked at before it is used."""
+    """A control channel."""
 
     __slots__ = ("_inode",)
 
@@ -33,14 +54,8 @@ class Channel(kernel_socket):
         self._inode = os.fstat(self.fileno()).st_ino
 
     def is_open(self):
-        """Whether it is still; if not, the descriptor is somebody else's, and let go."""
-        try:
-            if os.fstat(self.fileno()).st_ino == self._inode:
-                return True
-        except OSError:
-            pass
-        self.detach()
-        return False
+        """Whether it is still."""
+        return is_still(self, self._inode)
 
 
 class Client:
@@ -60,14 +75,23 @@ class Client:
         self._root = self._join() if life is None else _inherited(life)
         os.register_at_fork(before=self._before_fork, after_in_parent=self._in_parent, after_in_child=self._in_child)
 
-    def call(self, operation, inode=0, body=b"", descriptor=None):
-        """Ask, and wait for the answer. Returns its data. Raises OSError: ENETDOWN if the engine has gone."""
-        return self._call(operation, inode, body, descriptor)[0]
+    def call(self, operation, inode=0, body=b"", new=None, timeout=None):
+        """Ask, and wait for the answer. Returns its data.
 
-    def _call(self, operation, inode=0, body=b"", descriptor=None):
+        Args:
+            new: the `unopened.Unopened` of a socket that is opened by this request, or None.
+            timeout: seconds, or None.
+
+        Raises:
+            OSError: ENETDOWN if the engine has gone.
+            Unanswered: after *timeout*.
+        """
+        return self._call(operation, inode, body, new, timeout)[0]
+
+    def _call(self, operation, inode=0, body=b"", new=None, timeout=None):
         channel = self._channel()
         try:
-            answer = _ask(channel, protocol.REQUEST.pack(operation, inode) + body, descriptor)
+            answer = _ask(channel, request(operation, inode, body, new), new, timeout)
         except BaseException:
             channel.close()  # its answer, if there will be one, is nobody's
             raise
@@ -104,7 +128,7 @@ class Client:
         if self._root is None or not self._root.is_open():
             self._root = self._join()
         # Threads may do so at once: it does not matter who gets which.
-        return _read(*_ask(self._root, protocol.REQUEST.pack(protocol.NEW_CHANNEL, 0), None))[1]
+        return _read(*_ask(self._root, protocol.REQUEST.pack(protocol.NEW_CHANNEL, 0)))[1]
 
     def _join(self):
         sock = Channel(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
@@ -163,17 +187,73 @@ def _channel_of(fd):
     return sock
 
 
-def _ask(channel, message, descriptor):
+def request(operation, inode, body, new):
+    """A message; *new*: as for `Client.call`."""
+    if new is None:
+        return protocol.REQUEST.pack(operation, inode) + body
+    return protocol.REQUEST.pack(operation | protocol.NEW, inode) + new.head() + body
+
+
+def _ask(channel, message, new=None, timeout=None):
     """One request and its answer: what recvmsg returns."""
-    ancillary = [] if descriptor is None else [(SOL_SOCKET, SCM_RIGHTS, struct.pack("i", descriptor))]
     try:
-        channel.sendmsg([message], ancillary)
+        if new is None:
+            channel.send(message)
+        else:
+            _give(channel, message, new)
+        if timeout is not None and not wait(channel, select.POLLIN, timeout):
+            raise Unanswered
         message, ancillary, flags, _ = channel.recvmsg(protocol.MAX_MESSAGE, _ROOM, _CLOEXEC)
     except (BrokenPipeError, ConnectionError):
         raise refusal(errno.ENETDOWN) from None
     if not message:
         raise refusal(errno.ENETDOWN)
     return message, ancillary, flags
+
+
+def _give(channel, message, new):
+    """Send a request with the engine's end of a new socket; if another thread has just sent that, without."""
+    descriptor = new.sock.fileno()
+    if descriptor >= 0:
+        try:
+            channel.sendmsg([message], [(SOL_SOCKET, SCM_RIGHTS, struct.pack("i", descriptor))])
+        except OSError as error:
+            if error.errno != errno.EBADF or new.sock.fileno() >= 0:
+                raise
+        else:
+            new.sent()
+            return
+    channel.send(message)
+
+
+def wait(sock, events, timeout):
+    """Wait for *events* of poll(2), so many seconds at most, None being for ever. Returns whether there are any."""
+    poll = _poll()
+    poll.register(sock.fileno(), events)
+    if timeout is None:
+        return bool(poll.poll())
+    end = time.monotonic() + timeout
+    while True:
+        left = end - time.monotonic()
+        if poll.poll(min(max(left, 0) * 1000, _LONGEST)):
+            return True
+        if left <= 0:
+            return False
+
+
+def has_hung_up(sock):
+    """Whether a pair has ended both ways."""
+    poll = _kernel_poll()
+    poll.register(sock.fileno(), 0)  # hanging up is told unasked
+    return bool(poll.poll(0))
+
+
+def _original_poll():
+    gevent = sys.modules.get("gevent.monkey")
+    return select.poll if gevent is None else gevent.get_original("select", "poll")
+
+
+_kernel_poll = _original_poll()
 
 
 def _read(message, ancillary, flags):

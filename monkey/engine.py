@@ -3,20 +3,10 @@
 import _socket
 import errno
 import os
-from _socket import (
-    AF_INET,
-    AF_INET6,
-    AF_UNIX,
-    SOCK_CLOEXEC,
-    SOCK_NONBLOCK,
-    SOCK_SEQPACKET,
-    SOCK_STREAM,
-    inet_ntop,
-    inet_pton,
-    socketpair,
-)
+from _socket import AF_INET, AF_INET6, SOCK_NONBLOCK, inet_ntop, inet_pton
 
 from monkey.addresses import V4_MAPPED
+from monkey.unopened import Unopened, UnopenedSockets, pair
 from pystack.sockets import protocol
 
 _PLUG = bytes(65_536)
@@ -28,7 +18,8 @@ class Engine:
     """What is known of sockets, and the way to ask for more.
 
     Args:
-        call: ``call(operation, inode, body, descriptor)``, as `client.Client.call`.
+        call: ``call(operation, inode, body, new, timeout)``, as `client.Client.call`.
+        in_process: the engine is of this process, so that to ask it costs little: sockets are opened at once.
         kernel: networks such as "192.0.2.0/24": destinations that stay with the kernel.
         nameservers: addresses; none: those of resolv.conf.
         linger: seconds for which the process waits at its end until all is delivered.
@@ -39,8 +30,9 @@ class Engine:
         resolver: a `resolver.Resolver`.
     """
 
-    def __init__(self, call, kernel=(), nameservers=(), linger=10.0):
-        self.call = call
+    def __init__(self, call, kernel=(), nameservers=(), linger=10.0, in_process=False):
+        self._call = call
+        self._unopened = None if in_process else UnopenedSockets(lambda inode: self.call(protocol.OPEN, inode))
         self.nameservers = tuple(nameservers)
         self.known = {}
         self.accepted = {}
@@ -50,18 +42,25 @@ class Engine:
         self._linger = linger
 
     @classmethod
-    def from_environment(cls, call, environ):
+    def from_environment(cls, call, environ, in_process=False):
         """As the runner has put it there, by its options' variables."""
         return cls(
             call,
             environ.get("PYSTACK_KERNEL", "").replace(",", " ").split(),
             environ.get("PYSTACK_DNS", "").replace(",", " ").split(),
             float(environ.get("PYSTACK_LINGER") or 10.0),
+            in_process,
         )
+
+    def call(self, operation, inode=0, body=b"", timeout=None):
+        """Ask, and wait for the answer; the socket, if it is new, is opened by that. As `client.Client.call`."""
+        return self._call(operation, inode, body, self.unopened(inode), timeout)
 
     def let_go(self):
         """The process ends: close its sockets, without freeing their descriptors for others; then wait until what was
         written has been delivered. Raises OSError."""
+        if self._unopened is not None:
+            self._unopened.drop_all()
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         for fd, known in list(self.known.items()):
             try:
@@ -74,20 +73,41 @@ class Engine:
 
     def open_pair(self, family, kind, proto, flags):
         """Make a socket. Returns ``(inode, descriptor)``, the program's end. Raises OSError."""
-        ours, theirs = socketpair(AF_UNIX, (SOCK_STREAM if kind == SOCK_STREAM else SOCK_SEQPACKET) | SOCK_CLOEXEC)
+        what = family, kind, proto
+        inode, ours = self._open(what) if self._unopened is None else self._unopened.make(what)
+        os.set_blocking(ours.fileno(), not flags & SOCK_NONBLOCK)
+        return inode, ours.detach()
+
+    def _open(self, what):
+        ours, theirs = pair(what[1])
         try:
             inode = os.fstat(ours.fileno()).st_ino
-            self.call(protocol.OPEN, inode, protocol.INTS.pack(family, kind, proto), theirs.fileno())
-            os.set_blocking(ours.fileno(), not flags & SOCK_NONBLOCK)
-            return inode, ours.detach()
-        finally:
+            self._call(protocol.OPEN, inode, new=Unopened(theirs, what))
+            return inode, ours
+        except BaseException:
             ours.close()
+            raise
+        finally:
             theirs.close()
+
+    def unopened(self, inode):
+        """The `Unopened` of that inode, or None."""
+        return None if self._unopened is None else self._unopened.get(inode)
+
+    def open_all(self):
+        """Another process may be about to get sockets of this one's: have the engine know all."""
+        if self._unopened is not None:
+            self._unopened.open_all()
 
     def close(self, fd):
         """close(integer) -> None: close an integer socket file descriptor."""
         _kernel_close(fd)
-        self.known.pop(fd, None)
+        self.closed(self.known.pop(fd, None))
+
+    def closed(self, known):
+        """The descriptor of a socket has been closed; None: it was the kernel's."""
+        if known is not None and self._unopened is not None:
+            self._unopened.closed(known.inode)
 
     def identify(self, fd):
         """``(inode, (family, type, protocol))`` if the descriptor is one of ours, else None."""
@@ -99,6 +119,8 @@ class Engine:
 
     def status(self, inode, take):
         """``(state, errno)``; with *take* the errno is pending no more. Raises OSError if the engine has gone."""
+        if self._unopened is not None and inode in self._unopened:
+            return protocol.FRESH, 0
         try:
             return protocol.STATE.unpack(self.call(protocol.STATUS, inode, protocol.COUNT.pack(take)))
         except OSError as error:

@@ -1,7 +1,11 @@
 """Puts the seam in place, and takes it away again: what it replaces, and where copies of that are."""
 
+import _posixsubprocess
 import _socket
 import atexit
+import functools
+import os
+import posix
 import sys
 
 from monkey import substitutes, tls
@@ -11,6 +15,10 @@ from monkey.resolver import Resolver, from_system
 from monkey.socket import Socket, raise_pending
 
 _RESOLVER = ("getaddrinfo", "getnameinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr")
+_STARTS = {
+    posix: ("execv", "execve", "posix_spawn", "posix_spawnp", "system"),
+    _posixsubprocess: ("fork_exec",),
+}
 _NAMES = ("if_nameindex", "if_nametoindex", "if_indextoname")
 
 
@@ -54,6 +62,7 @@ class Patch:
         if "gevent" in sys.modules:
             # gevent asks in native threads, by the class that it has replaced; ours waits as its greenlets do.
             self._set(sys.modules["gevent"].get_hub(), "resolver", engine.resolver)
+        self._watch_starts()
         substitutes.install()
         return late
 
@@ -65,6 +74,19 @@ class Patch:
             function(*arguments)
         atexit.unregister(self._at_exit)
         self._leave()
+
+    def _watch_starts(self):
+        """A program that is executed, by this process or a child, may get sockets that the engine does not know yet."""
+        for module, names in _STARTS.items():
+            for name in names:
+                old = getattr(module, name, None)
+                if old is not None:
+                    new = _after(self._engine.open_all, old)
+                    self._set(module, name, new)
+                    self._replace({id(old): new})
+                    if old in os.supports_fd:
+                        os.supports_fd.add(new)
+                        self._undo.append((os.supports_fd.discard, (new,)))
 
     def _set(self, owner, name, value):
         self._undo.append((setattr, (owner, name, getattr(owner, name))))
@@ -95,6 +117,17 @@ class Patch:
             self._leave()
         except (OSError, KeyboardInterrupt):
             pass  # the engine has gone, or the user will not wait
+
+
+def _after(before, function):
+    """*function*, and ``before()`` before it."""
+
+    @functools.wraps(function)
+    def call(*arguments, **named):
+        before()
+        return function(*arguments, **named)
+
+    return call
 
 
 def _kernel_sockets():

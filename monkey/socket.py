@@ -10,7 +10,6 @@ import fcntl
 import os
 import select
 import termios
-import time
 from _socket import (
     AF_INET,
     AF_INET6,
@@ -25,12 +24,11 @@ from _socket import (
 from contextlib import suppress
 
 from monkey import addresses, tls
+from monkey.client import Unanswered, has_hung_up, refusal, wait
 from monkey.client import kernel_socket as _kernel
-from monkey.client import refusal
 from monkey.datagrams import Datagrams, check_ancillary
 from pystack.sockets import protocol
 
-_poll = select.poll
 _CLOEXEC = 0x40000000  # MSG_CMSG_CLOEXEC
 _FD = 64  # room for an ancillary descriptor
 _TYPES = {
@@ -48,6 +46,10 @@ _NATIVE = frozenset(
 ) | {20, 21, 18}  # fmt: skip
 # Options that a socket may have many of: IP_ADD_ and DROP_MEMBERSHIP, IPV6_JOIN_ and LEAVE_GROUP.
 _MEMBERSHIPS = frozenset(((0, 35), (0, 36), (41, 20), (41, 21)))
+# Options that take any int, so that the engine need not say at once whether they can be: SO_REUSEADDR, SO_KEEPALIVE,
+# SO_REUSEPORT, TCP_NODELAY.
+_IPPROTO_TCP = 6
+_CARRIED = frozenset(((SOL_SOCKET, 2), (SOL_SOCKET, 9), (SOL_SOCKET, 15), (_IPPROTO_TCP, 1)))
 _SO_DOMAIN = getattr(_socket, "SO_DOMAIN", 39)
 _SO_PROTOCOL = getattr(_socket, "SO_PROTOCOL", 38)
 
@@ -162,6 +164,7 @@ class Socket(_kernel):
         # of a pair before it looks at a channel, so that any question will do.
         resets = known is not None and known.state == protocol.CONNECTED and _has_unread(self)
         _kernel.close(self)
+        self.pystack_engine.closed(known)
         if resets:
             with suppress(OSError):
                 self.pystack_engine.status(known.inode, False)
@@ -201,10 +204,8 @@ class Socket(_kernel):
         if self.pystack_engine.is_kernels(packed[0]) and self.__become_kernels(known):
             return _kernel.connect(self, address)
         number = self.__connect(known, packed)
-        if number == errno.EINPROGRESS and self.gettimeout() != 0:
-            if not self.__wait_connected():
-                raise TimeoutError("timed out")
-            number = self.__connected(known)
+        if number is None:
+            raise TimeoutError("timed out")
         if number:
             raise refusal(number)
         return None
@@ -218,16 +219,13 @@ class Socket(_kernel):
             return _kernel.connect_ex(self, address)
         try:
             number = self.__connect(known, packed)
-            if number == errno.EINPROGRESS and self.gettimeout() != 0:
-                if not self.__wait_connected():
-                    return errno.EAGAIN
-                number = self.__connected(known)
         except OSError as error:
             return error.errno
-        return number
+        return errno.EAGAIN if number is None else number
 
     def __connect(self, known, packed):
-        """Begin; returns an errno, 0 if it stands already."""
+        """Connect, and wait as long as the socket's timeout says. Returns an errno, 0 if it stands, None if it does not
+        yet."""
         body = protocol.pack_endpoint(*packed)
         if known.datagrams is not None:
             try:
@@ -243,13 +241,39 @@ class Socket(_kernel):
             if known.state == protocol.FRESH and not number:
                 plug = self.__plug()
         known.state = None
+        body += protocol.COUNT.pack(plug)
+        if self.gettimeout() != 0:
+            return self.__connect_and_wait(known, body, plug)
         try:
-            self.pystack_engine.call(protocol.CONNECT, known.inode, body + protocol.COUNT.pack(plug))
+            self.pystack_engine.call(protocol.CONNECT, known.inode, body)
         except OSError as error:
             return error.errno
         known.state = protocol.CONNECTED
         # On the loopback it may stand already; Linux tells so only him who waits.
-        return 0 if self.gettimeout() != 0 or not plug else errno.EINPROGRESS
+        return errno.EINPROGRESS if plug else 0
+
+    def __connect_and_wait(self, known, body, plug):
+        try:
+            answer = self.pystack_engine.call(protocol.CONNECT_AND_WAIT, known.inode, body, self.gettimeout())
+        except Unanswered:
+            self.__give_up(known, plug)
+            return None
+        except BaseException:  # a signal handler's
+            self.__give_up(known, plug)
+            raise
+        (number,) = protocol.REPLY.unpack(answer)
+        if number == errno.EINPROGRESS:
+            if not self.__wait_connected():
+                return None
+            number = self.__connected(known)
+        if not number:
+            known.state = protocol.CONNECTED
+        return number
+
+    def __give_up(self, known, plug):
+        """Wait no more; the attempt goes on."""
+        with suppress(OSError):
+            self.pystack_engine.call(protocol.GIVE_UP, known.inode, protocol.COUNT.pack(plug))
 
     def __plug(self):
         """Fill the pair until it polls writable no more; the engine takes it out when the connection stands, or fails.
@@ -263,19 +287,7 @@ class Socket(_kernel):
 
     def __wait_connected(self):
         """Wait as long as the socket's timeout says; False if it is over."""
-        timeout = self.gettimeout()
-        poll = _poll()
-        poll.register(self.fileno(), select.POLLOUT)
-        if timeout is None:
-            poll.poll()
-            return True
-        end = time.monotonic() + timeout
-        while True:
-            left = end - time.monotonic()
-            if poll.poll(max(left, 0) * 1000):
-                return True
-            if left <= 0:
-                return False
+        return wait(self, select.POLLOUT, self.gettimeout())
 
     def __connected(self, known):
         """The attempt is over: the errno of how."""
@@ -363,8 +375,11 @@ class Socket(_kernel):
     def __end(self, known):
         """The pair has ended: raise if the connection had not ended in good order.
 
-        On Linux a reset that comes after the peer's end of stream is EPIPE, and told to those that write alone.
+        On Linux a reset that comes after the peer's end of stream is EPIPE, and told to those that write alone. As long
+        as the pair has not ended both ways there was none, and the engine need not be asked.
         """
+        if not has_hung_up(self):
+            return
         number = self.__pending(known)
         if number not in (0, errno.EPIPE):
             raise refusal(number)
@@ -507,6 +522,8 @@ class Socket(_kernel):
     def sendmsg(self, buffers, ancdata=(), flags=0, address=None):
         known = self.__known()
         if known is None:
+            if ancdata:  # sockets of ours, perhaps
+                self.pystack_engine.open_all()
             return _kernel.sendmsg(self, buffers, ancdata, flags, *(() if address is None else (address,)))
         if known.datagrams is not None:
             packed = (
@@ -592,7 +609,11 @@ class Socket(_kernel):
             data = bytes(value)
         if len(data) > protocol.MAX_OPTION:
             raise refusal(errno.EINVAL)
-        self.pystack_engine.call(protocol.SET_OPTION, known.inode, protocol.INTS.pack(level, name, 0) + data)
+        new = self.pystack_engine.unopened(known.inode) if (level, name) in _CARRIED and len(data) == _INT else None
+        if new is not None and (level != _IPPROTO_TCP or known.datagrams is None):
+            new.add_option(level, name, int.from_bytes(data, "little", signed=True))
+        else:
+            self.pystack_engine.call(protocol.SET_OPTION, known.inode, protocol.INTS.pack(level, name, 0) + data)
         key = arguments if (level, name) in _MEMBERSHIPS else (level, name)
         known.options.pop(key, None)  # the order counts
         known.options[key] = arguments

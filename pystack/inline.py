@@ -8,12 +8,11 @@ import sys
 import gevent.monkey
 from gevent.event import Event
 
-from monkey.client import refusal
+from monkey.client import Unanswered, refusal, request
 from monkey.engine import Engine
 from pystack import engine, launch, options
 from pystack.errors import StackError
 from pystack.runtime.clock import MonotonicClock
-from pystack.sockets import protocol
 
 
 class Inline:
@@ -27,7 +26,7 @@ class Inline:
         self._service = service
         self._pid = os.getpid()
 
-    def call(self, operation, inode=0, body=b"", descriptor=None):
+    def call(self, operation, inode=0, body=b"", new=None, timeout=None):
         """As `monkey.client.Client.call`."""
         if os.getpid() != self._pid:
             raise refusal(errno.ENETDOWN)
@@ -40,11 +39,10 @@ class Inline:
                 sock.close()
             answered.set()
 
-        message = protocol.REQUEST.pack(operation, inode) + body
-        descriptors = [] if descriptor is None else [os.dup(descriptor)]
-        self._service.request(None, message, descriptors, reply)
-        if not answer:
-            answered.wait()
+        descriptors = [] if new is None else [new.sock.detach()]
+        self._service.request(None, request(operation, inode, body, new), descriptors, reply)
+        if not answer and not answered.wait(timeout):
+            raise Unanswered
         number, data = answer
         if number:
             raise refusal(number)
@@ -59,12 +57,12 @@ def join(stack):
     if not hasattr(stack, "service"):
         raise StackError(f"patch_all: {stack!r} is no pystack.Stack")
     way = Inline(stack.service())
-    return Engine(way.call), way.close
+    return Engine(way.call, in_process=True), way.close
 
 
 def engine_of(service):
     """A `monkey.engine.Engine` for a service of this hub."""
-    return Engine(Inline(service).call)
+    return Engine(Inline(service).call, in_process=True)
 
 
 def run(argv):
@@ -81,7 +79,7 @@ def run(argv):
     os.environ.update(launch.environment(running.path, running.nameservers, asked))
     atexit.register(_end, running, os.getpid())
     way = Inline(running.service)
-    return Engine.from_environment(way.call, os.environ), way.close
+    return Engine.from_environment(way.call, os.environ, in_process=True), way.close
 
 
 def _end(running, pid):

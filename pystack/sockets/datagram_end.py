@@ -52,7 +52,7 @@ class DatagramEnd(End):
 
     # -- requests of the program --------------------------------------------------------------------------------------
 
-    def connect(self, address, port, plug, reply):
+    def connect(self, address, port, plug, waits, reply):
         self._undoing = address is None
         self.ask(transport.Connect(self.number, address, port), reply)
 

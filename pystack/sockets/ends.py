@@ -150,6 +150,10 @@ class End:
         """May a datagram be sent there?"""
         reply(errno.EOPNOTSUPP)
 
+    def give_up(self, plug):
+        """Nobody waits for a connect's answer any more."""
+        raise refusal(errno.EOPNOTSUPP)
+
     def shutdown(self, reply):
         """The program neither reads nor writes any more."""
         reply(errno.EOPNOTSUPP)

@@ -3,6 +3,10 @@
 Loaded into every program, so it imports `struct` alone. A request is one SEQPACKET message, `REQUEST` and what belongs
 to the operation; its reply is `REPLY` and the same. A socket is named by the inode of the program's end of its pair.
 An endpoint is `ENDPOINT`: version of IP (0: none), port, scope id, address (IPv4: the first 4 bytes).
+
+A socket is opened by the first request that names it: the operation has NEW added, and before what belongs to it come
+the socket's family, type and protocol, its options so far, and as a descriptor the engine's end of the pair. If the
+engine knows the socket already, another thread's request was faster, and all that is passed over.
 """
 
 import struct
@@ -15,11 +19,14 @@ COUNT = struct.Struct("!I")
 SECONDS = struct.Struct("!d")
 
 # Operations: what the request carries -> what the reply carries.
-OPEN = 1  # INTS(family, type, protocol) and the engine's end as a descriptor
+NEW = 0x80  # added: INTS(family, type, protocol), COUNT of options, for each INTS(level, name, value); a descriptor
+OPEN = 1  # nothing: for what comes with NEW
 BIND = 2  # ENDPOINT, and INTS(effective user id, 0, 0): groups of SO_REUSEPORT are of one user
 CONNECT = (
-    3  # ENDPOINT (none: undo, of a datagram socket), COUNT bytes of plug in the pair. EINPROGRESS: until it is gone
+    3  # ENDPOINT (none: undo, of a datagram socket), COUNT bytes of plug in the pair. EINPROGRESS: till it is gone
 )
+CONNECT_AND_WAIT = 20  # as CONNECT -> REPLY, when the connection stands or has failed; EINPROGRESS as there
+GIVE_UP = 21  # COUNT, the plug: nobody waits for that answer any more, nor has had it, be it sent or not
 LISTEN = 4  # INTS(backlog, 0, 0)
 LOCAL = 5  # -> ENDPOINT
 PEER = 6  # -> ENDPOINT

@@ -22,6 +22,7 @@ from pystack.scope import scoped
 from pystack.sockets import kernel, protocol
 from pystack.sockets.datagram_end import DatagramEnd
 from pystack.sockets.ends import V4_MAPPED, pack_endpoint, refusal
+from pystack.sockets.options import write_int
 from pystack.sockets.poller import HANGUP, READ, Poller
 from pystack.sockets.stream_end import StreamEnd
 
@@ -67,8 +68,11 @@ class Service:
         self._listening = None
         self._closed = False
         self._handlers = {
+            protocol.OPEN: lambda end, body, reply: reply(0),
             protocol.BIND: self._bind,
             protocol.CONNECT: self._connect,
+            protocol.CONNECT_AND_WAIT: self._connect_and_wait,
+            protocol.GIVE_UP: self._give_up,
             protocol.LISTEN: self._listen,
             protocol.LOCAL: self._local,
             protocol.PEER: self._peer,
@@ -226,9 +230,10 @@ class Service:
                 raise refusal(errno.ENETDOWN)
             operation, inode = protocol.REQUEST.unpack_from(message)
             body = memoryview(message)[protocol.REQUEST.size :]
-            if operation == protocol.OPEN:
-                self._open(inode, body, descriptors, reply)
-            elif operation == protocol.NEW_CHANNEL:
+            if operation & protocol.NEW:
+                operation ^= protocol.NEW
+                body = self._open(inode, body, descriptors)
+            if operation == protocol.NEW_CHANNEL:
                 ours, theirs = kernel.pair(SOCK_SEQPACKET)
                 life.add(ours)
                 reply(0, b"", theirs)
@@ -272,17 +277,26 @@ class Service:
                 os.close(fd)
         self.endpoints.flush()
 
-    def _open(self, inode, body, descriptors, reply):
+    def _open(self, inode, body, descriptors):
+        """Open a socket; returns what of the *body* is left."""
         family, kind, _ = protocol.INTS.unpack_from(body)
+        (count,) = protocol.COUNT.unpack_from(body, protocol.INTS.size)
+        start = protocol.INTS.size + protocol.COUNT.size
+        end = start + count * protocol.INTS.size
+        old = self._ends.get(inode)
+        if old is None or old.sock is None:
+            made = self._make(inode, family, kind, descriptors)
+            for level, name, value in protocol.INTS.iter_unpack(body[start:end]):
+                made.set_option(level, name, write_int(value), _ignore)
+        return body[end:]
+
+    def _make(self, inode, family, kind, descriptors):
         if family not in (AF_INET, AF_INET6):
             raise refusal(errno.EAFNOSUPPORT)
         if kind not in (SOCK_STREAM, SOCK_DGRAM):
             raise refusal(errno.ESOCKTNOSUPPORT)
         if not descriptors:
             raise refusal(errno.EMFILE)  # the kernel had no room for it
-        old = self._ends.get(inode)
-        if old is not None and old.sock is not None:
-            raise refusal(errno.EEXIST)
         sock = kernel.socket(fileno=descriptors[0])
         del descriptors[0]  # the socket's from now on
         pair_kind = SOCK_STREAM if kind == SOCK_STREAM else SOCK_SEQPACKET
@@ -297,7 +311,7 @@ class Service:
             end.become_ipv6()
         self._ends[inode] = end
         end.watch()
-        reply(0)
+        return end
 
     def _bind(self, end, body, reply):
         self.poller.catch_up()  # on Linux a port is free when close returns: the pair says so before the channel asks
@@ -305,7 +319,7 @@ class Service:
         owner, _, _ = protocol.INTS.unpack_from(body, protocol.ENDPOINT.size)
         end.bind(end.inward(address, scope, to_bind=True), port, owner, reply)
 
-    def _connect(self, end, body, reply):
+    def _connect(self, end, body, reply, waits=False):
         self.poller.catch_up()
         address, port, scope = protocol.unpack_endpoint(body)
         (plug,) = protocol.COUNT.unpack_from(body, protocol.ENDPOINT.size)
@@ -314,7 +328,20 @@ class Service:
         except OSError:
             end.unplug(plug)
             raise
-        end.connect(address, port, plug, reply)
+        end.connect(address, port, plug, waits, reply)
+
+    def _connect_and_wait(self, end, body, reply):
+        def answer(number, data=b""):
+            reply(0, protocol.REPLY.pack(number))
+
+        try:
+            self._connect(end, body, answer, True)
+        except OSError as error:
+            answer(error.errno)
+
+    def _give_up(self, end, body, reply):
+        end.give_up(*protocol.COUNT.unpack_from(body))
+        reply(0)
 
     def _listen(self, end, body, reply):
         self.poller.catch_up()
@@ -374,6 +401,10 @@ class Service:
             protocol.COUNT.pack(index) + protocol.COUNT.pack(len(name.encode())) + name.encode()
             for index, name, _ in self._interfaces()
         )
+
+
+def _ignore(number, data=b""):
+    """The answer to what nobody has asked."""
 
 
 class Life:

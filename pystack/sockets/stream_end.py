@@ -7,6 +7,7 @@ from socket import AF_INET, AF_INET6, SHUT_RD, SHUT_RDWR, SHUT_WR, SO_OOBINLINE,
 
 from pystack import transport
 from pystack.sockets import options, options6, protocol
+from pystack.sockets.attempt import Attempt
 from pystack.sockets.backlog import Backlog
 from pystack.sockets.ends import End, refusal
 from pystack.sockets.outflow import Outflow
@@ -37,7 +38,7 @@ class StreamEnd(End):
         self._state = protocol.FRESH
         self._room = 0  # bytes that TCP takes
         self._plug = 0  # bytes in the pair that are no data: they keep it from polling writable
-        self._told = True  # that the connection stands
+        self._attempt = Attempt()
         self._lost = False  # TCP has forgotten options and port
         self._readable = False  # there may be something in the pair
         self._hung_up = False
@@ -52,7 +53,7 @@ class StreamEnd(End):
 
     # -- requests of the program --------------------------------------------------------------------------------------
 
-    def connect(self, address, port, plug, reply):
+    def connect(self, address, port, plug, waits, reply):
         if address is None:
             self.unplug(plug)
             reply(errno.EAFNOSUPPORT)
@@ -69,17 +70,28 @@ class StreamEnd(End):
             return
         self._state = protocol.CONNECTING
         self._plug = plug
-        self._told = True
+        self._attempt.begin()
         self._restore()
         self.post(transport.Connect(self.number, address, port))
         self._service.endpoints.flush()
-        if self._state == protocol.CONNECTED:
+        if waits:
+            self._attempt.wait(reply)
+            if self._state != protocol.CONNECTING:
+                self._attempt.over(self.take_error())
+        elif self._state == protocol.CONNECTED:
             reply(0)
         elif self._state == protocol.FRESH and self.error != errno.ECONNREFUSED:
             reply(self.take_error())
         else:
-            self._told = False
+            self._attempt.told = False
             reply(errno.EINPROGRESS)
+
+    def give_up(self, plug):
+        lost = self._attempt.give_up()
+        if lost:
+            self.error = lost
+        elif lost is None and self._state == protocol.FRESH:
+            self.unplug(plug)  # the request to connect was never sent
 
     def _connect_again(self):
         if self._state == protocol.CONNECTING:
@@ -87,7 +99,7 @@ class StreamEnd(End):
         if self.error:
             return self.take_error()
         if self._state == protocol.CONNECTED:
-            told, self._told = self._told, True
+            told, self._attempt.told = self._attempt.told, True
             return errno.EISCONN if told else 0
         return errno.EISCONN if self._state == protocol.LISTENING else errno.ECONNABORTED
 
@@ -197,6 +209,7 @@ class StreamEnd(End):
             self._drain_plug()
             self._readable = True
             self.review_interest()
+            self._attempt.over(0)
         elif kind is transport.Accepted:
             self.backlog.add(event)
         elif kind is transport.EndOfStream:
@@ -234,6 +247,8 @@ class StreamEnd(End):
             self._lost = True
             self._discard_written()
             self.review_interest()
+            if self._attempt.is_waited_for:
+                self._attempt.over(self.take_error())
             if self._hung_up:
                 self.let_go(transport.Close(self.number))
         elif self._state == protocol.CONNECTED:
@@ -346,6 +361,7 @@ class StreamEnd(End):
 
     def _gone(self):
         """No process has the socket any more, and all that was written has been passed on."""
+        self._attempt.over(errno.ECONNABORTED)  # another thread has closed it
         if self.backlog is not None:
             self.backlog.close()
             self.let_go(transport.Close(self.number))
