@@ -4,6 +4,7 @@
 ``ready``. They neither make up data nor check it, or that would be what is measured.
 """
 
+import itertools
 import json
 import os
 import resource
@@ -113,11 +114,11 @@ def hold():
                     held.pop(fd).close()
 
 
-def answer():
-    """One request, one response, on each connection; then close it."""
+def answer(count=0):
+    """One request, one response, on each connection, of *count* or for ever; then close it."""
     with listen() as listener:
         print("ready", flush=True)
-        while True:
+        for _ in range(int(count)) if count else itertools.count():
             connection, _ = listener.accept()
             with connection:
                 if connection.recv(100):
@@ -260,10 +261,11 @@ def among(host, count, trips):
         sys.stdin.readline()
 
 
-def connects(host, seconds):
-    """Connect, request, response, close, one after the other; prints how many in a second."""
+def connects(host, seconds, most=0):
+    """Connect, request, response, close, one after the other, so long or until there were *most*; prints how many in a
+    second."""
     count, began = 0, time.monotonic()
-    while (now := time.monotonic()) - began < float(seconds):
+    while (now := time.monotonic()) - began < float(seconds) and count != int(most or -1):
         with socket.create_connection((host, PORT)) as sock:
             sock.sendall(b"request")
             while sock.recv(100):

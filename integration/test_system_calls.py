@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from benchmarks.world import PYSTACK, World, environment
+from benchmarks.world import PYSTACK, World, environment, started
 
 MB = 1_000_000
 
@@ -24,11 +24,17 @@ def world(request):
 def calls(world, tmp_path, *arguments):
     """``{name: how often}`` of the program with *arguments* and its engine."""
     report = tmp_path / "strace"
-    with world.peer(PYSTACK, "serve"):
-        namespace, argv = world.command(PYSTACK, arguments)
-        strace = ["strace", "-f", "-c", "-U", "calls,name", "-o", str(report)]  # it ends when the engine has, too
-        done = namespace.run([*strace, *argv], timeout=120, env=environment(), stderr=subprocess.PIPE)
-        assert done.returncode == 0, done.stderr
+    namespace, argv = world.command(PYSTACK, arguments)
+    # It ends when the engine has, too.
+    argv = ["strace", "-f", "-c", "-U", "calls,name", "-o", str(report), *argv]
+    if arguments[0] == "answer":
+        with started(namespace, argv) as process:
+            world.run_peer(PYSTACK, "connects", PYSTACK.addresses["program"], 60, arguments[1])
+            assert process.wait(timeout=60) == 0
+    else:
+        with world.peer(PYSTACK, "answer" if arguments[0] == "connects" else "serve"):
+            done = namespace.run(argv, timeout=120, env=environment(), stderr=subprocess.PIPE)
+            assert done.returncode == 0, done.stderr
     rows = re.findall(r"^ *(\d+) (\w+)$", report.read_text(), re.MULTILINE)
     return {name: int(count) for count, name in rows if name != "total"}
 
@@ -45,6 +51,17 @@ def test_a_round_trip(world, tmp_path, kind, most):
     peer = PYSTACK.addresses["peer"]
     total, found = cost(world, tmp_path, 1, 500, 1500, "trips", kind, peer, ...)
     assert total <= most, found
+
+
+def test_a_connection(world, tmp_path):
+    """Made, one request and its answer, and closed."""
+    total, found = cost(world, tmp_path, 1, 100, 300, "connects", PYSTACK.addresses["peer"], 60, ...)
+    assert total <= 62, found
+
+
+def test_an_accepted_connection(world, tmp_path):
+    total, found = cost(world, tmp_path, 1, 100, 300, "answer", ...)
+    assert total <= 52, found
 
 
 @pytest.mark.parametrize("role", ["d", "u"])

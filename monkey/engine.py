@@ -75,7 +75,8 @@ class Engine:
         """Make a socket. Returns ``(inode, descriptor)``, the program's end. Raises OSError."""
         what = family, kind, proto
         inode, ours = self._open(what) if self._unopened is None else self._unopened.make(what)
-        os.set_blocking(ours.fileno(), not flags & SOCK_NONBLOCK)
+        if flags & SOCK_NONBLOCK:
+            os.set_blocking(ours.fileno(), False)
         return inode, ours.detach()
 
     def _open(self, what):

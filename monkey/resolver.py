@@ -269,7 +269,7 @@ class Resolver:
         return self._families() if family == AF_UNSPEC else (family,)
 
     def _sorted(self, addresses):
-        if self._source_of is None:
+        if self._source_of is None or len(addresses) < 2:
             return addresses
         return destinations.order(addresses, self._source_of, self._policy.read(), self._is_deprecated)
 

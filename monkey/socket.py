@@ -358,7 +358,8 @@ class Socket(_kernel):
             if fd is not None:
                 break
         os.read(fd, len(protocol.MARK))
-        self.pystack_engine.accepted[fd] = Known(os.fstat(fd).st_ino, protocol.CONNECTED, None)
+        (inode,) = protocol.INODE.unpack_from(record, size - protocol.INODE.size)
+        self.pystack_engine.accepted[fd] = Known(inode, protocol.CONNECTED, None)
         return fd, addresses.text(record, self.family)
 
     # -- receiving ----------------------------------------------------------------------------------------------------

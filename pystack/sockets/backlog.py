@@ -88,7 +88,7 @@ class Backlog:
         return True
 
     def _send(self, end):
-        record = pack_endpoint(*end.remote) + pack_endpoint(*end.local)
+        record = pack_endpoint(*end.remote) + pack_endpoint(*end.local) + protocol.INODE.pack(end.inode)
         descriptor = struct.pack("i", self._theirs.fileno())
         self._listener.sock.sendmsg([record], [(SOL_SOCKET, SCM_RIGHTS, descriptor)])
 

@@ -47,8 +47,9 @@ SHUTDOWN = 16  # both ways, of a stream; of a pair it would look as if nobody ha
 STATE = struct.Struct("!Bi")  # state, errno
 FRESH, CONNECTING, CONNECTED, LISTENING, OVER = range(5)
 
-# One accepted connection, on the pair of its listener, with one descriptor: peer, local.
-ACCEPTED = struct.Struct("!BHI16sBHI16s")
+# One accepted connection, on the pair of its listener, with one descriptor: peer, local, its inode.
+ACCEPTED = struct.Struct("!BHI16sBHI16sQ")
+INODE = struct.Struct("!Q")
 MARK = b"\0"  # what is first to be read from it: it has been accepted
 
 # Before each datagram, both ways: version of IP (0: to the peer, or an error alone), TTL, TOS, which of the two and of

@@ -235,7 +235,7 @@ class Service:
                 body = self._open(inode, body, descriptors)
             if operation == protocol.NEW_CHANNEL:
                 ours, theirs = kernel.pair(SOCK_SEQPACKET)
-                life.add(ours)
+                life.add(ours, shared=False)
                 reply(0, b"", theirs)
             elif operation == protocol.NEW_LIFE:
                 reply(0, b"", self.new_life())
@@ -297,7 +297,7 @@ class Service:
             raise refusal(errno.ESOCKTNOSUPPORT)
         if not descriptors:
             raise refusal(errno.EMFILE)  # the kernel had no room for it
-        sock = kernel.socket(fileno=descriptors[0])
+        sock = kernel.socket(proto=0, fileno=descriptors[0])
         del descriptors[0]  # the socket's from now on
         pair_kind = SOCK_STREAM if kind == SOCK_STREAM else SOCK_SEQPACKET
         if (sock.family, sock.type) != (kernel.AF_UNIX, pair_kind):
@@ -415,9 +415,9 @@ class Life:
         self._service = service
         self._channels = {}  # descriptor -> Channel
 
-    def add(self, sock):
-        """One more channel, the engine's end of it."""
-        channel = Channel(self, sock)
+    def add(self, sock, shared=True):
+        """One more channel, the engine's end of it; unless it is *shared*, it has one request at a time."""
+        channel = Channel(self, sock, shared)
         self._channels[sock.fileno()] = channel
         self._service.poller.add(sock.fileno(), channel.on_events, READ, last=True)
 
@@ -443,10 +443,12 @@ class Life:
 
 
 class Channel:
-    """A control channel: one request at a time, and its reply."""
+    """A control channel: one request at a time, and its reply. Threads share a process's first one: there another
+    request may wait already."""
 
-    def __init__(self, life, sock):
+    def __init__(self, life, sock, shared):
         self.sock = sock
+        self._shared = shared
         self._life = life
         self._fd = sock.fileno()
         self._owed = False  # a reply
@@ -469,7 +471,8 @@ class Channel:
             self._owed = True
             self._life.request(message, descriptors, self._reply)
             if events & HANGUP == 0:
-                self._life.look_again(self._fd)  # threads share the first channel: another one's may wait already
+                if self._shared:
+                    self._life.look_again(self._fd)
                 return
 
     def _reply(self, number, data=b"", sock=None):

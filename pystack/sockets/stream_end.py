@@ -17,6 +17,7 @@ CHUNK = 65_536  # bytes of one read, and so of one segment where the device take
 READS = 16  # in one turn; whoever has more has another turn
 _SIOCATMARK = 0x8905
 _MULTICAST = 224
+_RUBBISH = bytearray(CHUNK)
 
 
 class StreamEnd(End):
@@ -394,7 +395,7 @@ class StreamEnd(End):
     def unplug(self, left):
         while left and self.sock is not None:
             try:
-                left -= len(self.sock.recv(min(left, CHUNK))) or left
+                left -= self.sock.recv_into(_RUBBISH, min(left, CHUNK)) or left
             except OSError:
                 return
 
