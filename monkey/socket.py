@@ -149,7 +149,10 @@ class Socket(_kernel):
 
     def __pending(self, known):
         """The errno that the socket has pending, which is none from now on; 0 if there is none."""
-        return self.pystack_engine.status(known.inode, True)[1]
+        state, number = self.pystack_engine.status(known.inode, True)
+        if state == protocol.CONNECTED:
+            known.state = state
+        return number
 
     def __raise_pending(self, known):
         number = self.__pending(known)
@@ -299,8 +302,10 @@ class Socket(_kernel):
         with the options that were set. Not if it is bound or connected already."""
         if self.__state(known) != protocol.FRESH:
             return False
-        if addresses.text(self.pystack_engine.call(protocol.LOCAL, known.inode), self.family) != _unbound(self.family):
-            return False
+        engine = self.pystack_engine
+        if engine.unopened(known.inode) is None:
+            if addresses.text(engine.call(protocol.LOCAL, known.inode), self.family) != _unbound(self.family):
+                return False
         fd = self.fileno()
         other = _kernel(self.family, self.type, self.proto)
         try:
@@ -310,7 +315,8 @@ class Socket(_kernel):
             os.dup2(other.fileno(), fd, os.get_inheritable(fd))
         finally:
             other.close()
-        del self.pystack_engine.known[fd]
+        del engine.known[fd]
+        engine.closed(known)
         return True
 
     # -- accepting ----------------------------------------------------------------------------------------------------

@@ -74,6 +74,23 @@ def test_a_connection_is_one_request():
     assert run(code) == "True\n"
 
 
+def test_a_connection_of_asyncio_asks_no_more_than_it_must():
+    """Once to connect, once for SO_ERROR, and for its names; the rest is the pair's."""
+    code = COUNTED + (
+        "import asyncio\n"
+        "async def serve(reader, writer): writer.write(await reader.read(100)); writer.close()\n"
+        "async def main():\n"
+        "    server = await asyncio.start_server(serve, '127.0.0.1', 0)\n"
+        "    address = server.sockets[0].getsockname()\n"
+        "    del asked[:]\n"
+        "    reader, writer = await asyncio.open_connection(*address)\n"
+        "    writer.write(b'x'); assert await reader.read() == b'x'\n"
+        "    print(asked[:2] == [protocol.NEW | protocol.CONNECT, protocol.STATUS], asked.count(protocol.STATUS))\n"
+        "asyncio.run(main())"
+    )
+    assert run(code) == "True 1\n"
+
+
 def test_a_socket_that_is_only_made_set_and_closed_is_no_request():
     code = COUNTED + (
         "import socket\n"
