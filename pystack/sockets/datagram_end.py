@@ -28,6 +28,7 @@ _WANTS = {
 _CUT = (0, 1, 5)  # IP_PMTUDISC_DONT, WANT, OMIT: what does not fit is fragmented (ip(7), ipv6(7))
 _HEADERS = {4: 20 + 8, 6: 40 + 8}  # bytes of IP and UDP
 BUDGET = 64  # datagrams of one turn; whoever has more has another turn
+LITTLE = 4096  # bytes read that UDP need not be told of at once, as its buffer is much larger
 _MOST = protocol.DATAGRAM.size + 65_536
 
 
@@ -272,5 +273,10 @@ class DatagramEnd(End):
         return True
 
     def _read(self, charge):
-        if charge:
-            self.post(transport.Read(self.number, charge))
+        if not charge:
+            return
+        request = transport.Read(self.number, charge)
+        if charge > LITTLE or "receive_buffer" in self.values:
+            self.post(request)
+        else:
+            self._service.endpoints.post_later(self.transport, request)

@@ -10,6 +10,7 @@ from pystack.sockets.kernel import epoll
 
 READ, WRITE = select.EPOLLIN, select.EPOLLOUT
 HANGUP, ERROR, URGENT = select.EPOLLHUP, select.EPOLLERR, select.EPOLLPRI
+ENDING = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR  # nothing more will be written
 _ALWAYS = select.EPOLLRDHUP | select.EPOLLET  # and hanging up and errors, which epoll tells unasked
 _MOST = 256  # events of one call; the rest wait for the hub's next round
 _EV_READ = 1

@@ -10,8 +10,9 @@ from pystack.sockets import options, options6, protocol
 from pystack.sockets.backlog import Backlog
 from pystack.sockets.ends import End, refusal
 from pystack.sockets.outflow import Outflow
-from pystack.sockets.poller import READ, URGENT, WRITE
+from pystack.sockets.poller import ENDING, READ, URGENT, WRITE
 
+LITTLE = 1024  # bytes read that TCP need not be told of at once, as they hardly narrow a window
 CHUNK = 65_536  # bytes of one read, and so of one segment where the device takes large ones
 READS = 16  # in one turn; whoever has more has another turn
 _SIOCATMARK = 0x8905
@@ -40,6 +41,7 @@ class StreamEnd(End):
         self._told = True  # that the connection stands
         self._lost = False  # TCP has forgotten options and port
         self._readable = False  # there may be something in the pair
+        self._ending = False  # the program has ended its sending side, or let go: the pair is to be read up to that
         self._hung_up = False
         self._shut = False  # the program has ended its sending side
         self._ended = False  # the peer has
@@ -265,6 +267,11 @@ class StreamEnd(End):
 
     # -- from the program ---------------------------------------------------------------------------------------------
 
+    def _on_events(self, events):
+        if events & ENDING:
+            self._ending = True
+        super()._on_events(events)
+
     def readable(self, hung_up):
         if self.offered_in is not None:
             self.offered_in.count_taken()
@@ -303,8 +310,9 @@ class StreamEnd(End):
             if self._room <= 0:
                 break
             urgent = self._marks and self._at_mark()
+            most = 1 if urgent else min(CHUNK, self._room)
             try:
-                data = self.sock.recv(1 if urgent else min(CHUNK, self._room))
+                data = self.sock.recv(most)
             except BlockingIOError:
                 self._readable = False
                 break
@@ -324,6 +332,11 @@ class StreamEnd(End):
                 self._write([data], True)
             else:
                 chunks.append(data)
+                if len(data) < most and not self._ending and not self._marks:
+                    # All that there was, epoll(7) says of streams; at a mark recv stops before. What comes now, or the
+                    # end, is told as well.
+                    self._readable = False
+                    break
         else:
             self._service.again(self._pull_again)
         self._write(chunks)
@@ -431,7 +444,11 @@ class StreamEnd(End):
 
     def _consumed(self, size):
         if size and not self._finished:
-            self.post(transport.Consumed(self.number, size))
+            request = transport.Consumed(self.number, size)
+            if size > LITTLE or "receive_buffer" in self.values:
+                self.post(request)
+            else:
+                self._service.endpoints.post_later(self.transport, request)
 
     def _over(self):
         """Both ways have ended, and the program can have all that came."""

@@ -9,17 +9,31 @@ class Way:
 
     Args:
         handler: the transport's inlet for requests.
+        most_later: requests that may wait for another one.
     """
 
-    __slots__ = ("_flushing", "_given", "_handled", "_handler", "_has_room", "_posted", "_put", "_stopped")
+    __slots__ = (
+        "_flushing",
+        "_given",
+        "_handled",
+        "_handler",
+        "_has_room",
+        "_later",
+        "_most_later",
+        "_posted",
+        "_put",
+        "_stopped",
+    )
 
-    def __init__(self, handler):
+    def __init__(self, handler, most_later=16):
         self._handler = handler
+        self._most_later = most_later
         self._put = None
         self._has_room = None
         self._given = 0  # requests
         self._handled = 0
         self._posted = []
+        self._later = []  # what goes before the next that is posted, or given
         self._flushing = False  # a greenlet waits for room
         self._stopped = False
 
@@ -39,19 +53,34 @@ class Way:
         while self._posted or not self._has_room():
             gevent.sleep(0)  # what waits there has made the stage ready to run
             check()
-        self._given += 1
-        self._put([request])
+        batch, self._later = self._later, []
+        batch.append(request)
+        self._given += len(batch)
+        self._put(batch)
 
     def post(self, request):
         """Pass on one request with the next `flush`: for those who must not wait, such as the hub and the stages."""
         self._posted.append(request)
 
+    def post_later(self, request):
+        """Pass on one request with the next other one, or with `flush_all`. Returns whether it is time for that, as
+        many wait."""
+        self._later.append(request)
+        return len(self._later) >= self._most_later
+
     def flush(self):
         """Pass on what was posted, in one batch; as soon as there is room."""
-        if not self._posted:
+        if self._posted:
+            self.flush_all()
+
+    def flush_all(self):
+        """As `flush`, also what waits for others."""
+        if not self._posted and not self._later:
             return
         if self._has_room():
-            batch, self._posted = self._posted, []
+            batch, self._later = self._later, []
+            batch += self._posted
+            self._posted = []
             self._given += len(batch)
             self._put(batch)
         elif not self._flushing:
@@ -72,9 +101,10 @@ class Way:
         while not self._has_room() and not self._stopped:
             gevent.sleep(0)
         self._flushing = False
-        self.flush()
+        self.flush_all()
 
     def stop(self):
         """Nobody is there to take anything any more."""
         self._stopped = True
         self._posted.clear()
+        self._later.clear()
