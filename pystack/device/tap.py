@@ -34,6 +34,7 @@ _INT = struct.Struct("=i")
 _CLONE_NEWNET = 0x40000000
 _IOV_MAX = 1024
 _LITTLE = 512  # bytes: a frame that is no part of bulk data
+_LULL = 0.01  # seconds
 _CALM = 8  # as often as this many wakes with a frame each it is looked for a second one
 _LARGEST_FRAME = VNET_HEADER + 14 + 4 + 65536  # a super-segment behind a VLAN tag
 
@@ -70,6 +71,7 @@ class Tap(Device):
         self._queue_length = queue_length
         self._fd = -1
         self._alone = 0  # frames in a row that came alone, as far as was looked
+        self._read_at = 0.0
         self._netlink = None
         self._undo = []  # (function, arguments), latest last
 
@@ -106,8 +108,10 @@ class Tap(Device):
         size = _LARGEST_FRAME
         budget = RECEIVE_BYTES
         # To find that there is no second frame takes a call that fails. Where each wake has brought a single short one
-        # the next is for the hub to tell of; now and then it is looked whether they have become many.
-        alone = self._alone % _CALM
+        # the next is for the hub to tell of; now and then it is looked whether they have become many, and after a lull:
+        # who was late must have all that has come before its timers are heard.
+        alone = self._alone % _CALM if now - self._read_at < _LULL else 0
+        self._read_at = now
         try:
             for _ in range(RECEIVE_FRAMES):
                 frame = read(fd, size)

@@ -118,7 +118,8 @@ class Endpoints:
                 endpoint = sockets.get((name, event.socket))
                 if endpoint is not None:
                     endpoint.event(event)
-        self.flush()
+        if self._posted:
+            self.flush()
 
     def _check_running(self):
         if self._failure is not None:

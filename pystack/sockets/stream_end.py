@@ -410,9 +410,11 @@ class StreamEnd(End):
         if self.sock is None and not self.waits:
             self._consumed(sum(map(len, buffers)))
         else:
-            self._consumed(self._outflow.put(buffers))
-            self._retry_if_starved()
-            self.review_interest()
+            outflow = self._outflow
+            self._consumed(outflow.put(buffers))
+            if outflow.waiting or self._watched & WRITE:  # else all has gone, as ever
+                self._retry_if_starved()
+                self.review_interest()
 
     def _retry_if_starved(self):
         if self._outflow.starved:
