@@ -207,7 +207,7 @@ class DatagramEnd(End):
             request.tos = tos
         if flags & protocol.HAS_PKTINFO or (version == 6 and request.address[0] == 0xFF):
             request.interface = interface
-        self.post(request)
+        self._service.endpoints.post_data("udp", request)
 
     def _source_of(self, source, interface):
         """The address to send from that a control message gives, or None."""
@@ -275,8 +275,7 @@ class DatagramEnd(End):
     def _read(self, charge):
         if not charge:
             return
-        request = transport.Read(self.number, charge)
         if charge > LITTLE or "receive_buffer" in self.values:
-            self.post(request)
+            self.post(transport.Read(self.number, charge))
         else:
-            self._service.endpoints.post_later(self.transport, request)
+            self._service.endpoints.post_later("udp", transport.Read, self.number, charge)

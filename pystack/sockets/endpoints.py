@@ -62,10 +62,17 @@ class Endpoints:
             self._posted = True
             self._ways[name].post(request)
 
-    def post_later(self, name, request):
-        """As `post`, for what nobody waits for: it goes with the transport's next request, or soon."""
+    def post_data(self, name, request):
+        """As `post`, for a Write or Send."""
         if self._failure is None:
-            if self._ways[name].post_later(request):
+            self._posted = True
+            self._ways[name].post_data(request)
+
+    def post_later(self, name, kind, socket, size):
+        """As `post`, for a Consumed or Read of little, a request of class *kind*, for which nobody waits: it goes with
+        others, or soon."""
+        if self._failure is None:
+            if self._ways[name].post_later(kind, socket, size):
                 self._ways[name].flush_all()
             elif self._alarm.at == NEVER:
                 self._alarm.set(self.clock.now() + LATEST)

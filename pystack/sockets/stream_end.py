@@ -348,7 +348,7 @@ class StreamEnd(End):
 
     def _write(self, chunks, urgent=False):
         if chunks:
-            self.post(transport.Write(self.number, chunks, urgent))
+            self._service.endpoints.post_data("tcp", transport.Write(self.number, chunks, urgent))
 
     def _end_of_program(self):
         if self._hung_up:
@@ -446,11 +446,10 @@ class StreamEnd(End):
 
     def _consumed(self, size):
         if size and not self._finished:
-            request = transport.Consumed(self.number, size)
             if size > LITTLE or "receive_buffer" in self.values:
-                self.post(request)
+                self.post(transport.Consumed(self.number, size))
             else:
-                self._service.endpoints.post_later(self.transport, request)
+                self._service.endpoints.post_later("tcp", transport.Consumed, self.number, size)
 
     def _over(self):
         """Both ways have ended, and the program can have all that came."""
