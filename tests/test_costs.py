@@ -83,7 +83,7 @@ def test_a_request_and_its_answer_are_one_packet_each(connected):
 
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
 def test_a_request_and_its_answer_of_programs_are_three_turns_each(connected, kind):
-    """As above, by the sockets of a program: that it has read goes with what it writes."""
+    """As above, by the sockets of a program: that it has read is told now and then."""
     here, there, *_ = connected
     if kind == socket.SOCK_STREAM:
         listener = there.create_server((THERE, 81))
