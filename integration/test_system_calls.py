@@ -46,7 +46,7 @@ def cost(world, tmp_path, unit, less, more, *arguments):
     return sum(found.values()), {name: count for name, count in found.items() if abs(count) >= 0.1}
 
 
-@pytest.mark.parametrize(("kind", "most"), [("tcp", 14), ("udp", 18)])
+@pytest.mark.parametrize(("kind", "most"), [("tcp", 12), ("udp", 17)])
 def test_a_round_trip(world, tmp_path, kind, most):
     peer = PYSTACK.addresses["peer"]
     total, found = cost(world, tmp_path, 1, 500, 1500, "trips", kind, peer, ...)

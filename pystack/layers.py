@@ -147,7 +147,9 @@ def make_stages(layers, config, clock, supervisor):
 
 def way_to(core, stage, queue, config):
     """The `Way` of the sockets' requests to a transport's core, by its stage's queue."""
-    way = Way(core.requests)
+    # What is read need not be told at once where it is little beside what a socket may hold.
+    patient = min(config.tcp.tcp_rmem[1], config.udp.rmem_default) >= 65_536
+    way = Way(core.requests, 16 if patient else 0)
     limit = (config.mailbox_limit + 1) // 2  # the other half is for packets, which do not wait
     way.connect(stage.port(way.take).put, lambda: queue.qsize() < limit)
     return way

@@ -4,6 +4,7 @@ Real stages on a memory link, stepped in virtual time. A figure that grows is a 
 entered here.
 """
 
+import socket
 import sys
 import tracemalloc
 from collections import Counter
@@ -78,6 +79,38 @@ def test_a_request_and_its_answer_are_one_packet_each(connected):
         assert found["packets sent"] <= 105 and found["packets received"] <= 105
         assert found["turns"] <= 100 * 8 + 50
         assert found["wakes"] <= 10 and found["drops"] == 0
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+def test_a_request_and_its_answer_of_programs_are_three_turns_each(connected, kind):
+    """As above, by the sockets of a program: that it has read is told now and then."""
+    here, there, *_ = connected
+    if kind == socket.SOCK_STREAM:
+        listener = there.create_server((THERE, 81))
+        client = here.create_connection((THERE, 81))
+        server, _ = listener.accept()
+    else:
+        listener = client = here.socket(socket.AF_INET, kind)
+        server = there.socket(socket.AF_INET, kind)
+        server.bind((THERE, 81))
+        client.connect((THERE, 81))
+        client.send(b"x")
+        server.connect(server.recvfrom(10)[1])
+
+    def trips():
+        for _ in range(100):
+            client.send(b"x")
+            assert server.recv(10) == b"x"
+            server.send(b"y")
+            assert client.recv(10) == b"y"
+
+    with listener, client, server:
+        trips()
+        for stack in (here, there):
+            found = cost(stack, trips)
+            assert found["packets sent"] <= 105 and found["packets received"] <= 105
+            assert found["turns"] <= 100 * 6 + 50
+            assert found["wakes"] <= 10 and found["drops"] == 0
 
 
 def test_bulk_data_costs_few_units_and_few_hops(connected):

@@ -28,6 +28,7 @@ _WANTS = {
 _CUT = (0, 1, 5)  # IP_PMTUDISC_DONT, WANT, OMIT: what does not fit is fragmented (ip(7), ipv6(7))
 _HEADERS = {4: 20 + 8, 6: 40 + 8}  # bytes of IP and UDP
 BUDGET = 64  # datagrams of one turn; whoever has more has another turn
+LITTLE = 4096  # bytes read that UDP need not be told of at once, as its buffer is much larger
 _MOST = protocol.DATAGRAM.size + 65_536
 
 
@@ -206,7 +207,7 @@ class DatagramEnd(End):
             request.tos = tos
         if flags & protocol.HAS_PKTINFO or (version == 6 and request.address[0] == 0xFF):
             request.interface = interface
-        self.post(request)
+        self._service.endpoints.post_data("udp", request)
 
     def _source_of(self, source, interface):
         """The address to send from that a control message gives, or None."""
@@ -272,5 +273,9 @@ class DatagramEnd(End):
         return True
 
     def _read(self, charge):
-        if charge:
+        if not charge:
+            return
+        if charge > LITTLE or "receive_buffer" in self.values:
             self.post(transport.Read(self.number, charge))
+        else:
+            self._service.endpoints.post_later("udp", transport.Read, self.number, charge)

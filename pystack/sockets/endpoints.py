@@ -3,7 +3,10 @@
 from itertools import count
 
 from pystack import errors, transport
+from pystack.deadlines import NEVER
 from pystack.sockets.waiting import Waiting
+
+LATEST = 0.04  # seconds, a delayed ACK's: how long what can wait for another request does
 
 
 class Endpoints:
@@ -26,6 +29,8 @@ class Endpoints:
         self._sockets = {}  # (transport's name, number) -> `Endpoint`
         self._numbers = count(1)
         self._failure = None
+        self._posted = False  # something may be there to be passed on
+        self._alarm = clock.alarm(self._flush_all)
 
     def inlet(self, name):
         """Where the events of the transport *name* are to be put."""
@@ -54,13 +59,34 @@ class Endpoints:
     def post(self, name, request):
         """As `request`, for those who must not wait: it goes with the next `flush`. Lost if the stack has stopped."""
         if self._failure is None:
+            self._posted = True
             self._ways[name].post(request)
+
+    def post_data(self, name, request):
+        """As `post`, for a Write or Send."""
+        if self._failure is None:
+            self._posted = True
+            self._ways[name].post_data(request)
+
+    def post_later(self, name, kind, socket, size):
+        """As `post`, for a Consumed or Read of little, a request of class *kind*, for which nobody waits: it goes with
+        others, or soon."""
+        if self._failure is None:
+            if self._ways[name].post_later(kind, socket, size):
+                self._ways[name].flush_all()
+            elif self._alarm.at == NEVER:
+                self._alarm.set(self.clock.now() + LATEST)
 
     def flush(self):
         """Pass on what was posted."""
-        if self._failure is None:
+        if self._posted and self._failure is None:
+            self._posted = False
             for way in self._ways.values():
                 way.flush()
+
+    def _flush_all(self):
+        for way in self._ways.values():
+            way.flush_all()
 
     def settle(self, name):
         """Wait until a transport has done all that was asked of it up to now. Raises StackStopped."""
@@ -78,6 +104,7 @@ class Endpoints:
     def stop(self, failure):
         """The stack has stopped: whoever waits raises *failure*, a `StackStopped`."""
         self._failure = failure
+        self._alarm.cancel()
         for way in self._ways.values():
             way.stop()
         for endpoint in list(self._sockets.values()):
@@ -98,7 +125,8 @@ class Endpoints:
                 endpoint = sockets.get((name, event.socket))
                 if endpoint is not None:
                     endpoint.event(event)
-        self.flush()
+        if self._posted:
+            self.flush()
 
     def _check_running(self):
         if self._failure is not None:

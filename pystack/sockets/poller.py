@@ -10,6 +10,7 @@ from pystack.sockets.kernel import epoll
 
 READ, WRITE = select.EPOLLIN, select.EPOLLOUT
 HANGUP, ERROR, URGENT = select.EPOLLHUP, select.EPOLLERR, select.EPOLLPRI
+ENDING = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR  # nothing more will be written
 _ALWAYS = select.EPOLLRDHUP | select.EPOLLET  # and hanging up and errors, which epoll tells unasked
 _MOST = 256  # events of one call; the rest wait for the hub's next round
 _EV_READ = 1
@@ -82,6 +83,10 @@ class Poller:
 
     def _tell(self, ready):
         handlers, last = self._handlers, self._last
+        if len(ready) == 1 and ready[0][0] not in last:
+            fd, events = ready[0]
+            self._tell_one(fd, handlers.get(fd), events)
+            return
         # Looked up before the first is told: it may close others of this round, and the number of one be given to a new
         # descriptor, whose these events are not.
         for fd, handler, events in [(fd, handlers.get(fd), events) for fd, events in ready]:

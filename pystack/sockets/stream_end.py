@@ -11,8 +11,9 @@ from pystack.sockets.attempt import Attempt
 from pystack.sockets.backlog import Backlog
 from pystack.sockets.ends import End, refusal
 from pystack.sockets.outflow import Outflow
-from pystack.sockets.poller import READ, URGENT, WRITE
+from pystack.sockets.poller import ENDING, READ, URGENT, WRITE
 
+LITTLE = 1024  # bytes read that TCP need not be told of at once, as they hardly narrow a window
 CHUNK = 65_536  # bytes of one read, and so of one segment where the device takes large ones
 READS = 16  # in one turn; whoever has more has another turn
 _SIOCATMARK = 0x8905
@@ -42,6 +43,7 @@ class StreamEnd(End):
         self._attempt = Attempt()
         self._lost = False  # TCP has forgotten options and port
         self._readable = False  # there may be something in the pair
+        self._ending = False  # the program has ended its sending side, or let go: the pair is to be read up to that
         self._hung_up = False
         self._shut = False  # the program has ended its sending side
         self._ended = False  # the peer has
@@ -281,6 +283,11 @@ class StreamEnd(End):
 
     # -- from the program ---------------------------------------------------------------------------------------------
 
+    def _on_events(self, events):
+        if events & ENDING:
+            self._ending = True
+        super()._on_events(events)
+
     def readable(self, hung_up):
         if self.offered_in is not None:
             self.offered_in.count_taken()
@@ -319,8 +326,9 @@ class StreamEnd(End):
             if self._room <= 0:
                 break
             urgent = self._marks and self._at_mark()
+            most = 1 if urgent else min(CHUNK, self._room)
             try:
-                data = self.sock.recv(1 if urgent else min(CHUNK, self._room))
+                data = self.sock.recv(most)
             except BlockingIOError:
                 self._readable = False
                 break
@@ -340,6 +348,11 @@ class StreamEnd(End):
                 self._write([data], True)
             else:
                 chunks.append(data)
+                if len(data) < most and not self._ending and not self._marks:
+                    # All that there was, epoll(7) says of streams; at a mark recv stops before. What comes now, or the
+                    # end, is told as well.
+                    self._readable = False
+                    break
         else:
             self._service.again(self._pull_again)
         self._write(chunks)
@@ -351,7 +364,7 @@ class StreamEnd(End):
 
     def _write(self, chunks, urgent=False):
         if chunks:
-            self.post(transport.Write(self.number, chunks, urgent))
+            self._service.endpoints.post_data("tcp", transport.Write(self.number, chunks, urgent))
 
     def _end_of_program(self):
         if self._hung_up:
@@ -414,9 +427,11 @@ class StreamEnd(End):
         if self.sock is None and not self.waits:
             self._consumed(sum(map(len, buffers)))
         else:
-            self._consumed(self._outflow.put(buffers))
-            self._retry_if_starved()
-            self.review_interest()
+            outflow = self._outflow
+            self._consumed(outflow.put(buffers))
+            if outflow.waiting or self._watched & WRITE:  # else all has gone, as ever
+                self._retry_if_starved()
+                self.review_interest()
 
     def _retry_if_starved(self):
         if self._outflow.starved:
@@ -448,7 +463,10 @@ class StreamEnd(End):
 
     def _consumed(self, size):
         if size and not self._finished:
-            self.post(transport.Consumed(self.number, size))
+            if size > LITTLE or "receive_buffer" in self.values:
+                self.post(transport.Consumed(self.number, size))
+            else:
+                self._service.endpoints.post_later("tcp", transport.Consumed, self.number, size)
 
     def _over(self):
         """Both ways have ended, and the program can have all that came."""

@@ -47,3 +47,37 @@ def test_closing_what_was_never_open_is_harmless():
     tap.close()
     tap.close()
     assert tap.fileno() == -1
+
+
+def test_frames_that_come_alone_are_read_one_by_one_and_many_together(monkeypatch):
+    """A read that finds nothing is made only now and then, where each wake brings one short frame."""
+    waiting, reads = [], []
+
+    def read(fd, size):
+        reads.append(fd)
+        if not waiting:
+            raise BlockingIOError
+        return waiting.pop(0)
+
+    monkeypatch.setattr("pystack.device.tap.os.read", read)
+    tap = Tap()
+
+    def wake(*frames, now=0.0):
+        waiting.extend(frames)
+        before = len(reads)
+        return len(tap.receive(now)), len(reads) - before
+
+    short, long = bytes(100), bytes(1500)
+    assert [wake(short) for _ in range(9)] == [(1, 2)] + 7 * [(1, 1)] + [(1, 2)]
+    assert wake(long) == (1, 2)  # part of more, perhaps
+    assert wake(long, long, short) == (3, 4)
+    assert wake(short, short) == (2, 3)
+    assert wake(short) == (1, 2)
+    assert wake(short, short) == (1, 1) and waiting  # the descriptor says so
+    assert wake() == (1, 1)
+    for _ in range(5):
+        wake(short)
+    assert wake(short, short, short) == (3, 4)
+    wake(short)
+    assert wake(short) == (1, 1)
+    assert wake(short, short, now=0.2) == (2, 3)  # late: an ACK among them may be what a timer waits for

@@ -94,6 +94,27 @@ def test_what_was_written_before_close_arrives(connected):
     assert server.recv(1) == b""
 
 
+def test_a_window_stays_open_for_who_reads_and_never_answers(connected):
+    """However small the pieces: what was read is given back without a request that it could go with."""
+    client, server = connected
+    server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for size in (1, 900):
+        for _ in range(1000):
+            server.send(bytes(size))
+            left = size
+            while left:
+                left -= len(client.recv(left))
+
+
+def test_close_right_after_what_was_read_is_no_reset(connected):
+    """What was read is given back before, or TCP would take it for unread."""
+    client, server = connected
+    server.send(b"hello")
+    assert client.recv(100) == b"hello"
+    client.close()
+    assert server.recv(100) == b""
+
+
 def test_close_with_something_unread_is_a_reset(connected):
     """RFC 2525 §2.17, as Linux. What had come before it is read first."""
     client, server = connected
