@@ -19,7 +19,8 @@ from integration.support import namespaces
 
 REFUSED = namespaces.enter()  # before gevent has threads
 
-from benchmarks import measure, workloads  # noqa: E402
+from benchmarks import measure, workloads, world  # noqa: E402
+from compilation.__main__ import compile_tree  # noqa: E402
 
 EVALUATION = Path(__file__).resolve().parent.parent / "docs" / "evaluation.md"
 
@@ -30,6 +31,7 @@ def main():
     parser.add_argument("--rounds", type=int, help="default: 5, with --quick 1")
     parser.add_argument("--only", help=f"workloads, by commas: {', '.join(workloads.ALL)}")
     parser.add_argument("--output", type=Path, default=Path("benchmark-results"), help="folder (%(default)s)")
+    parser.add_argument("--compiled", action="store_true", help="of the compiled build, which is made first")
     parser.add_argument("--evaluation", action="store_true", help="renew the figures of docs/evaluation.md")
     options = parser.parse_args()
     chosen = options.only.split(",") if options.only else list(workloads.ALL)
@@ -39,14 +41,17 @@ def main():
     if REFUSED:
         raise SystemExit(f"benchmarks: {REFUSED}")
     logging.basicConfig(level=logging.WARNING)
+    if options.compiled:
+        world.tree = world.ROOT / "build" / "benchmarked"
+        compile_tree(world.tree)
     scale = workloads.QUICK if options.quick else workloads.Scale()
     figures = run(chosen, scale, options.rounds or (1 if options.quick else 5))
     lines = measure.table(figures.rows.values())
     print("\n".join(lines))
     folder = EVALUATION.with_suffix("") if options.evaluation else options.output
-    write(figures, folder)
+    write(figures, folder / "compiled" if options.compiled and options.evaluation else folder)
     if options.evaluation:
-        renew(EVALUATION, lines)
+        renew(EVALUATION, lines, "compiled " if options.compiled else "")
 
 
 def run(chosen, scale, rounds):
@@ -84,11 +89,11 @@ def machine():
     }
 
 
-def renew(path, lines):
-    """Put the machine and the table between the marks of the document."""
+def renew(path, lines, build):
+    """Put the machine and the table between the marks of the document, which begin with the *build*."""
     text = path.read_text()
     facts = ", ".join(f"{name} {value}" for name, value in machine().items())
-    for name, content in (("machine", facts), ("table", "\n".join(lines))):
+    for name, content in ((f"{build}machine", facts), (f"{build}table", "\n".join(lines))):
         begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
         if begin not in text or end not in text:
             raise SystemExit(f"benchmarks: {path} has no place for the {name}")

@@ -211,7 +211,7 @@ def many(figures, scale):
 def _running(world, side, arguments):
     """A program that has printed its result, and waits for a line."""
     namespace, argv = world.command(side, arguments)
-    process = namespace.popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process = namespace.popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment())
     try:
         yield process, json.loads(process.stdout.readline())
         process.stdin.write(b"\n")
@@ -255,7 +255,11 @@ def csp(figures, scale):
     """8: what greenlets and queues cost."""
     found = json.loads(
         subprocess.run(
-            [sys.executable, str(COSTS), "csp", str(scale.greenlets)], check=True, capture_output=True, text=True
+            [sys.executable, str(COSTS), "csp", str(scale.greenlets)],
+            check=True,
+            capture_output=True,
+            text=True,
+            env=environment(),
         ).stdout
     )
     title = f"{scale.greenlets:,} that wait and hand back a value: CPU (threads as the kernel's)"

@@ -16,6 +16,7 @@ from pathlib import Path
 from integration.support.namespaces import Namespace, veth
 
 ROOT = Path(__file__).resolve().parent.parent
+tree = ROOT  # where the programs have pystack from
 PROGRAMS = Path(__file__).with_name("programs.py")
 OF_VETH = {"program": "10.78.0.1", "peer": "10.78.0.2"}
 OF_TAP = {"program": "10.77.0.2", "peer": "10.77.0.1"}
@@ -163,4 +164,5 @@ def cpu(pid):
 
 def environment():
     """That of the programs."""
-    return {**os.environ, "PYTHONPATH": str(ROOT), "LC_ALL": "C"}
+    path = os.pathsep.join((str(tree), str(ROOT)))
+    return {**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1", "LC_ALL": "C"}  # not the current folder's pystack

@@ -25,11 +25,8 @@ def segments(packet, with_checksum):
         number = seq & 0xFFFFFFFF
         if with_checksum:
             text = payload[0] if len(payload) == 1 else b"".join(payload)
-            value = int.from_bytes(text, "big")
-            if length & 1:
-                value <<= 8
             # As `checksum.checksum`; the pseudo-header is never all zeros.
-            sum_ = (0xFFFF - (total + number + length + value) % 0xFFFF) % 0xFFFF
+            sum_ = (0xFFFF - (total + number + length + checksum.total(text)) % 0xFFFF) % 0xFFFF
             own = b"%b%b%b%b%b" % (ports, number.to_bytes(4, "big"), rest, sum_.to_bytes(2, "big"), tail)
         else:
             own = bytearray(b"%b%b%b\0\0%b" % (ports, number.to_bytes(4, "big"), rest, tail))

@@ -1,7 +1,7 @@
 """Congestion control: how much may be in flight. Windows are bytes, times seconds.
 
-An algorithm is a subclass of `CongestionControl` with a ``name``; once its module is imported (`sender` does that for
-ours), it is known to `make`. `NewReno` shows how little it takes. The sender validates the window (it reports only
+An algorithm is a subclass of `CongestionControl` with a ``name``, which `register` makes known to `make`; `sender`
+imports the modules of ours. `NewReno` shows how little it takes. The sender validates the window (it reports only
 ACKs that used it), PRR in `recovery` has it while losses are repaired, and whoever undoes a reduction has found that
 it was for nothing.
 """
@@ -20,6 +20,11 @@ def make(name, mss, initial_window):
         initial_window: bytes.
     """
     return _algorithms[name](mss, initial_window)
+
+
+def register(algorithm):
+    """Let `make` know a subclass of `CongestionControl` by its name."""
+    _algorithms[algorithm.name] = algorithm
 
 
 def names():
@@ -65,11 +70,6 @@ class CongestionControl:
     name = ""
     beta = 0.5  # RFC 5681 §3.1, equation 4
     restored = ()
-
-    def __init_subclass__(cls, **kwargs):
-        super().__init_subclass__(**kwargs)
-        if cls.name:
-            _algorithms[cls.name] = cls
 
     def __init__(self, mss, initial_window):
         self.mss = mss
@@ -177,3 +177,6 @@ class NewReno(CongestionControl):
 
     def avoid(self, acked, ack):
         self.grow(acked, self.cwnd)
+
+
+register(NewReno)

@@ -2,7 +2,7 @@
 
 from math import inf
 
-from pystack.tcp.congestion import UNLIMITED, CongestionControl
+from pystack.tcp.congestion import UNLIMITED, CongestionControl, register
 from pystack.tcp.hystart import CSS_GROWTH_DIVISOR, HyStart
 
 C = 0.4  # segments per second cubed (RFC 9438 §5.1)
@@ -89,3 +89,6 @@ class Cubic(CongestionControl):
         super().on_idle(now, idle, rto)
         if self._epoch is not None:
             self._epoch = min(self._epoch + idle, now)
+
+
+register(Cubic)

@@ -37,6 +37,7 @@ def test_a_new_algorithm_is_one_class():
         def avoid(self, acked, ack):
             pass
 
+    congestion.register(Still)
     assert "still" in congestion.names()
     control = congestion.make("still", MSS, 4 * MSS)
     control.on_ack(ack(MSS))

@@ -1,0 +1,251 @@
+"""What Cython has to know of a source beyond its text: a ``.pxd`` file, and a decorator for typed variables.
+
+A class becomes an extension type if no decorator makes it and its base, if any, is one. Its attributes, those of
+``__slots__`` or else all that its methods assign to ``self``, become fields, and its methods direct calls. A field that
+is only ever made by calling such a class, or of a parameter with a type, has that type.
+"""
+
+import ast
+from collections import defaultdict
+
+
+class Module:
+    """One source file: what it imports by name, and its classes."""
+
+    def __init__(self, name, text):
+        self.name = name
+        self.text = text
+        self.tree = ast.parse(text)
+        self.imports = {}  # name here -> (module, name there)
+        self.classes = {}
+        for node in self.tree.body:
+            if isinstance(node, ast.ImportFrom):
+                for alias in node.names:
+                    self.imports[alias.asname or alias.name] = (node.module, alias.name)
+            elif isinstance(node, ast.ClassDef):
+                self.classes[node.name] = node
+
+    def origin(self, name):
+        """``(module, name there)`` of a name used here, or None."""
+        return (self.name, name) if name in self.classes else self.imports.get(name)
+
+    def functions(self):
+        """``(name of the class or None, node)`` of all but nested ones."""
+        yield from ((None, node) for node in _functions(self.tree))
+        for name, node in self.classes.items():
+            yield from ((name, each) for each in _functions(node))
+
+
+class Declarations:
+    """Of all modules that are compiled together, ``{name: Module}``; the rest is from `names`."""
+
+    def __init__(self, modules, types, attributes, replaced):
+        self._modules = modules
+        self._types = types
+        self._known_attributes = attributes
+        self._classes = {}  # (module, class) -> its node, of those that become extension types
+        self._find_classes()
+        self._indirect = defaultdict(set)  # root of a hierarchy -> names of methods that cannot be called directly
+        self._values = set(replaced)  # names that are used otherwise than by calling them plainly
+        for module in modules.values():
+            self._note_values(module)
+        for module in modules.values():
+            for name, function in module.functions():
+                if (module.name, name) in self._classes and not self._is_direct(function):
+                    self._indirect[self._root((module.name, name))].add(function.name)
+
+    def source(self, name):
+        """The module's text with a decorator on each function that has typed variables, on the blank line before it, so
+        that tracebacks stay right."""
+        module = self._modules[name]
+        lines = module.text.split("\n")
+        found = False
+        for class_name, function in module.functions():
+            kinds = self._variables(module, class_name, function)
+            if kinds and not function.decorator_list and not lines[function.lineno - 2].strip():
+                found = True
+                typed = ", ".join(f"{variable}={_written(kind)}" for variable, kind in sorted(kinds.items()))
+                lines[function.lineno - 2] = " " * function.col_offset + f"@cython.locals({typed})"
+        if found:
+            lines[module.tree.body[0].end_lineno] = "import cython"  # behind the docstring
+        return "\n".join(lines)
+
+    def declarations(self, name):
+        """The text of the module's ``.pxd``."""
+        module = self._modules[name]
+        cimports, lines = {}, []
+        for class_name, node in module.classes.items():
+            if (name, class_name) in self._classes:
+                lines += self._class(module, node, cimports)
+        for function in _functions(module.tree):
+            if self._is_direct(function):
+                lines.append(f"\ncpdef {function.name}({self._arguments(module, None, function, cimports)})")
+        for class_name, function in module.functions():
+            for kind in self._variables(module, class_name, function).values():
+                if type(kind) is tuple:
+                    self._named(kind, module, cimports)
+        head = [f"from {origin[0]} cimport {origin[1]}" for here, origin in sorted(cimports.items())]
+        return "\n".join([*head, *lines]) + "\n"
+
+    # -- classes ------------------------------------------------------------------------------------------------------
+
+    def _find_classes(self):
+        before = -1
+        while before != len(self._classes):
+            before = len(self._classes)
+            for module in self._modules.values():
+                for name, node in module.classes.items():
+                    bases = [module.origin(base.id) if isinstance(base, ast.Name) else None for base in node.bases]
+                    if not node.decorator_list and len(bases) < 2 and all(base in self._classes for base in bases):
+                        self._classes[module.name, name] = node
+
+    def _base(self, origin):
+        bases = self._classes[origin].bases
+        return self._modules[origin[0]].origin(bases[0].id) if bases else None
+
+    def _root(self, origin):
+        while (base := self._base(origin)) is not None:
+            origin = base
+        return origin
+
+    def _class(self, module, node, cimports):
+        origin = module.name, node.name
+        base = self._base(origin)
+        lines = [f"\ncdef class {node.name}({self._named(base, module, cimports) if base else ''}):"]
+        inherited = set()
+        while base is not None:
+            inherited |= set(self._attributes(base))
+            base = self._base(base)
+        for name, kind in self._attributes(origin).items():
+            if name == "__weakref__":
+                lines.append("    cdef object __weakref__")
+            elif name not in inherited:
+                lines.append(f"    cdef public {self._named(kind, module, cimports) if kind else 'object'} {name}")
+        indirect = self._indirect[self._root(origin)]
+        for method in _functions(node):
+            if method.name not in indirect and not method.name.startswith("__"):
+                lines.append(f"    cpdef {method.name}({self._arguments(module, node.name, method, cimports)})")
+        return lines if len(lines) > 1 else [*lines, "    pass"]
+
+    def _named(self, origin, module, cimports):
+        if origin[0] != module.name:
+            cimports[origin[1]] = origin
+        return origin[1]
+
+    def _attributes(self, origin):
+        """``{name: (module, class) or None}``."""
+        module, node = self._modules[origin[0]], self._classes[origin]
+        assigned = defaultdict(list)
+        for method in _functions(node):
+            kinds = self._variables(module, node.name, method)
+            for target, value in _assignments(method):
+                if isinstance(target, ast.Attribute) and getattr(target.value, "id", "") == "self":
+                    assigned[target.attr].append(_kind(value, module, kinds))
+        names = assigned
+        for statement in node.body:
+            if isinstance(statement, ast.Assign) and statement.targets[0].id == "__slots__":
+                names = ast.literal_eval(statement.value)
+        found = {}
+        for name in names:
+            kinds = {kind for kind in assigned[name] if kind != _NONE}
+            kind = kinds.pop() if len(kinds) == 1 else None
+            kind = self._known_attributes.get((*origin, name), kind)
+            found[name] = kind if kind in self._classes else None
+        return found
+
+    # -- functions ----------------------------------------------------------------------------------------------------
+
+    def _note_values(self, module):
+        """Names of functions that are passed on, or are called with keywords or a star: these have to be objects."""
+        called = set()
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.Call):
+                called.add(id(node.func))
+                if node.keywords or any(isinstance(each, ast.Starred) for each in node.args):
+                    self._values.add(_last_name(node.func))
+        for node in ast.walk(module.tree):
+            if (
+                isinstance(node, (ast.Attribute, ast.Name))
+                and isinstance(node.ctx, ast.Load)
+                and id(node) not in called
+            ):
+                self._values.add(_last_name(node))
+
+    def _is_direct(self, function):
+        arguments = function.args
+        if function.decorator_list or arguments.vararg or arguments.kwarg or arguments.kwonlyargs:
+            return False
+        if function.name.startswith("__") or function.name in self._values:
+            return False
+        closures = (ast.FunctionDef, ast.Lambda, ast.GeneratorExp, ast.Yield, ast.YieldFrom)
+        return not any(
+            (each is not function and isinstance(each, closures)) or getattr(each, "id", "") == "super"
+            for each in ast.walk(function)
+        )
+
+    def _arguments(self, module, class_name, function, cimports):
+        arguments = function.args.args
+        kinds = self._variables(module, class_name, function)
+        required = len(arguments) - len(function.args.defaults)
+        texts = []
+        for index, argument in enumerate(arguments):
+            kind = kinds.get(argument.arg)
+            if kind:
+                kind = self._named(kind, module, cimports) if type(kind) is tuple else kind
+            name = f"{kind} {argument.arg}" if kind else argument.arg
+            texts.append(name if index < required else f"{name}=*")
+        return ", ".join(texts)
+
+    def _variables(self, module, class_name, function):
+        """``{name: (module, class)}`` of the function's parameters and variables that have a type."""
+        path = [module.name, *([class_name] if class_name else []), function.name]
+        kinds = {}
+        parts = ".".join(path).split(".")
+        for end in range(1, len(parts) + 1):
+            kinds.update(self._types.get(".".join(parts[:end]), {}))
+        bound = {each.arg for each in function.args.args + function.args.kwonlyargs}
+        bound |= {
+            node.id for node in ast.walk(function) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+        }
+        return {
+            name: kind for name, kind in kinds.items() if name in bound and (kind in self._classes or type(kind) is str)
+        }
+
+
+_NONE = "None"
+
+
+def _kind(value, module, kinds):
+    """What an assigned value shows of its type: ``(module, class)``, `_NONE`, or None."""
+    if isinstance(value, ast.Constant) and value.value is None:
+        return _NONE
+    if isinstance(value, ast.Call) and isinstance(value.func, ast.Name):
+        return module.origin(value.func.id)
+    return kinds.get(value.id) if isinstance(value, ast.Name) else None
+
+
+def _written(kind):
+    """A type as the decorator has it."""
+    return kind[1] if type(kind) is tuple else repr(kind)
+
+
+def _functions(node):
+    return [each for each in node.body if isinstance(each, ast.FunctionDef)]
+
+
+def _last_name(node):
+    return getattr(node, "attr", getattr(node, "id", None))
+
+
+def _assignments(node):
+    """``(target, value)`` of each."""
+    for each in ast.walk(node):
+        if isinstance(each, ast.AugAssign):
+            yield each.target, each.value
+        elif isinstance(each, ast.Assign):
+            for target in each.targets:
+                if isinstance(target, ast.Tuple):
+                    values = each.value.elts if isinstance(each.value, ast.Tuple) else [each.value] * len(target.elts)
+                    yield from zip(target.elts, values, strict=True)
+                else:
+                    yield target, each.value
