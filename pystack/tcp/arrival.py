@@ -80,6 +80,7 @@ def _receive_syn_sent(connection, segment, now):
             drops[errors.BAD_ACK] += 1
             if not flags & tcp.RST:
                 connection.output.refuse(segment.ack)
+                sender.hasten_syn(now)
             return
     if flags & tcp.RST:
         if acknowledged:

@@ -74,6 +74,11 @@ class Retransmission:
         self._arm()
         return repaired
 
+    def hasten(self, now):
+        """The timeout is to come at once."""
+        self._rto_at = now + CLOCK_MARGIN
+        self._arm()
+
     def stop(self):
         """Nothing is to be timed any more."""
         self._rto_at = self._tlp_at = self._rack_at = self.due_at = NEVER

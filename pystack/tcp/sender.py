@@ -155,6 +155,13 @@ class Sender:
         """SYN is to be sent."""
         self._mode = _OPENING
 
+    def hasten_syn(self, now):
+        """Our SYN was answered by something old, of a connection that the peer is about to forget by our reset: send it
+        again at once, and not after a second. As Linux, the first time only (tcp_rcv_synsent_state_process)."""
+        if not self.timers.timeouts:
+            self.timers.hasten(now)
+            self._arm()
+
     def skip_syn(self, now):
         """SYN was sent, and acknowledged, before this was made (SYN cookies)."""
         self.snd_una = self.snd_nxt = self._window_end = self.iss + 1

@@ -110,6 +110,18 @@ def test_two_listen_at_one_port_on_two_addresses():
 # -- active opens -----------------------------------------------------------------------------------------------------
 
 
+def test_a_syn_that_an_old_connection_answers_is_sent_again_at_once():
+    """§3.5.2, figure 9: the peer, in TIME-WAIT say, acknowledges what is over, and forgets it by our reset. As on Linux
+    the next SYN does not wait for the timeout, once: who answers so again and again is not asked all the time."""
+    made = opening()
+    assert made.arrives("A", 300, 77) == [Sent("R", 77, 0, 0)]
+    assert made.after(0.5) == [(0.002, Sent("S", 0, 0, 0))]
+    assert made.arrives("A", 300, 77) == [Sent("R", 77, 0, 0)]
+    assert made.after(0.5) == []
+    assert made.arrives("SA", 0, 1, opts=options(**SYN_OPTIONS)) == [Sent("A", 1, 1, 0)]
+    assert made.state == "ESTABLISHED"
+
+
 def connecting(server, *requests):
     """Connect to 10.0.0.1:99; the packet that leaves."""
     server.core.requests([*requests, t.Connect(1, A, 99)], server.network.now)
