@@ -10,12 +10,14 @@ import logging
 import os
 import platform
 import re
+import shutil
 import sys
 import time
 from datetime import date
 from pathlib import Path
 
 from integration.support import namespaces
+from integration.support.install import PACKAGES, PATH
 
 REFUSED = namespaces.enter()  # before gevent has threads
 
@@ -40,6 +42,9 @@ def main():
         parser.error(f"there is no workload {', '.join(unknown)}")
     if REFUSED:
         raise SystemExit(f"benchmarks: {REFUSED}")
+    lacking = [PACKAGES[command] for command in ("ip", "ethtool") if shutil.which(command, path=PATH) is None]
+    if lacking:
+        raise SystemExit(f"benchmarks: missing: {' '.join(lacking)} (as root: apt-get install)")
     logging.basicConfig(level=logging.WARNING)
     if options.compiled:
         world.tree = world.ROOT / "build" / "benchmarked"

@@ -189,8 +189,9 @@ class Engine:
                 mac=options.mac,
                 mtu=options.mtu or _DEFAULT_LINK_MTU,
                 host_addresses=hosts,
-                offload=options.offload,
+                offload=options.offload != "off",
             )
+            tap.segment_offload_allowed = options.offload == "on"
             try:
                 self._start_stack([self._interface(tap, addresses, hosts)])
             except DeviceError as error:
@@ -235,7 +236,8 @@ class Engine:
         options = self.options
         _, hosts, addresses = next(self._networks())
         macs = None if options.mac is None else (options.mac, bytes([options.mac[0] | 2]) + os.urandom(5))
-        ours, theirs = memory.pair(options.mtu or _DEFAULT_LINK_MTU, macs, options.offload)
+        ours, theirs = memory.pair(options.mtu or _DEFAULT_LINK_MTU, macs, options.offload != "off")
+        ours.segment_offload_allowed = options.offload == "on"
         gateway = Gateway(
             theirs,
             hosts,

@@ -56,7 +56,7 @@ class Options:
     impair: str = ""  # for `pystack.device.impairments.parse`
     pcap: str | None = None
     engine: str = "process"  # or "inline"
-    offload: bool = True
+    offload: str = "on"  # or "checksums": no super-segments; or "off"
     sysctl: dict = field(default_factory=dict)  # for `pystack.sysctl.apply`, which has taken it once
     linger: float = 10.0  # seconds
     stats: bool = False
@@ -145,14 +145,10 @@ def _each(read):
 def _choice(*choices):
     def read(text):
         if text not in choices:
-            raise ValueError(f"{text!r} is not {' or '.join(choices)}")
+            raise ValueError(f"{text!r} is not {', '.join(choices[:-1])} or {choices[-1]}")
         return text
 
     return read
-
-
-def _on_off(text):
-    return _choice("on", "off")(text) == "on"
 
 
 def _file(text):
@@ -337,7 +333,12 @@ _OPTIONS = (
         _choice("process", "inline"),
         "where the stack runs: in a process of its own, or in the program's gevent hub (default: process)",
     ),
-    _option("offload", "on|off", _on_off, "segments of 64 KB, and checksums left to the device (default: on)"),
+    _option(
+        "offload",
+        "on|checksums|off",
+        _choice("on", "checksums", "off"),
+        "segments of 64 KB, and checksums left to the device (default: on); checksums alone; or neither",
+    ),
     _list("sysctl", "NAME=VALUE", _sysctl, "a setting by Linux's name, such as net.ipv4.tcp_sack=0 (docs/sysctl.md)"),
     _option("linger", "SECONDS", _seconds, "how long connections may finish after the program's end (default: 10)"),
     _flag("stats", "print counters at the end"),

@@ -40,7 +40,7 @@ def test_defaults():
     assert parse(["a.py"], {}) == Options(program=SCRIPT, target="a.py")
     assert parse(["a.py"], {"PYSTACK_LINK": "", "PYSTACK_MTU": " ", "PYSTACK_FUZZ_FRAMES": "1"}) == parsed()
     plain = parsed()
-    assert (plain.link, plain.engine, plain.offload, plain.linger) == (None, "process", True, 10.0)
+    assert (plain.link, plain.engine, plain.offload, plain.linger) == (None, "process", "on", 10.0)
 
 
 @pytest.mark.parametrize(
@@ -108,8 +108,9 @@ def test_no_program_is_refused(argv, capsys):
         ("impair", "loss=1%,delay=20ms", {"impair": "loss=1%,delay=20ms"}),
         ("pcap", "a file.pcapng", {"pcap": "a file.pcapng"}),
         ("engine", "inline", {"engine": "inline"}),
-        ("offload", "off", {"offload": False}),
-        ("offload", "on", {"offload": True}),
+        ("offload", "off", {"offload": "off"}),
+        ("offload", "checksums", {"offload": "checksums"}),
+        ("offload", "on", {"offload": "on"}),
         ("sysctl", "net.ipv4.tcp_sack=0", {"sysctl": {"net.ipv4.tcp_sack": "0"}}),
         (
             "sysctl",
@@ -194,7 +195,7 @@ def test_repeated_options():
         ("publish", "localhost:80:80", "'localhost' is not an address"),
         ("publish", "80:80,80:81", "port 80 of 127.0.0.1 (tcp) can lead to one port only"),
         ("engine", "thread", "'thread' is not process or inline"),
-        ("offload", "1", "'1' is not on or off"),
+        ("offload", "1", "'1' is not on, checksums or off"),
         ("sysctl", "net.ipv4.tcp_sack", "is not NAME=VALUE"),
         ("sysctl", "tcp_sack=0", "meant is net.ipv4.tcp_sack"),
         ("sysctl", "net.ipv4.tcp_sack=2", "'2' is not 0 or 1"),
