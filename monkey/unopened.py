@@ -108,10 +108,11 @@ class UnopenedSockets:
         return found
 
     def closed(self, inode):
-        """The program has closed a descriptor of that socket; it may have others, by dup."""
+        """The program has closed a descriptor of that socket; it may have others, by dup. What cannot be opened stays."""
         found = self.get(inode)
         if found is not None:
-            self._open_or_drop(inode, found)
+            with suppress(OSError):
+                self._open_or_drop(inode, found)
 
     def open_all(self):
         """Another process may be about to get them. What cannot be opened stays."""

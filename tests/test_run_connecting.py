@@ -142,6 +142,19 @@ def test_options_that_wait_are_there_for_whoever_asks():
     assert run(code) == "Protocol not available\n"
 
 
+def test_to_close_one_of_two_descriptors_does_not_fail():
+    """Not even where the engine cannot be asked."""
+    code = (
+        "import os, socket\n"
+        "sock = socket.socket(); other = os.dup(sock.fileno())\n"
+        "engine = sock.pystack_engine; call = engine._call\n"
+        "def fail(*_): raise OSError(24, 'none')\n"
+        "engine._call = fail; sock.close(); engine._call = call\n"
+        "with socket.socket(fileno=other) as sock: sock.bind(('127.0.0.1', 0)); print(sock.family.name)"
+    )
+    assert run(code) == "AF_INET\n"
+
+
 def test_an_option_may_be_set_any_number_of_times():
     """All requests have room for one of each."""
     code = (
