@@ -108,8 +108,8 @@ class UnopenedSockets:
         return found
 
     def closed(self, inode):
-        """The program has closed a descriptor of that socket; it may have others, by dup, and then the engine is told of
-        it, now or later."""
+        """The program has closed a descriptor of that socket. It may have others, by dup: then the engine is told of
+        the socket, now or later."""
         found = self.get(inode)
         if found is not None:
             with suppress(OSError):
