@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from setuptools import setup
 
-if os.environ.get("PYSTACK_COMPILE", "0") == "0":
+if os.environ.get("PYSTACK_COMPILE", "0") in ("", "0"):
     setup()
 elif find_spec("Cython") is None:
     setup(setup_requires=["cython>=3.1"])  # pip installs that, and comes again

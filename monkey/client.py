@@ -15,6 +15,7 @@ from pystack.sockets import protocol
 _CLOEXEC = 0x40000000  # MSG_CMSG_CLOEXEC
 _ROOM = 64  # for a descriptor
 _PATIENCE, _PAUSE = 1.0, 0.001  # seconds, where descriptors are short
+_MOST_FREE = 16  # channels that are kept
 _LONGEST = 0x7FFFFFFF  # milliseconds, of one poll
 _poll = select.poll  # gevent puts another in its place
 
@@ -95,7 +96,10 @@ class Client:
         except BaseException:
             channel.close()  # its answer, if there will be one, is nobody's
             raise
-        self._free.append(channel)
+        if len(self._free) < _MOST_FREE:
+            self._free.append(channel)
+        else:
+            channel.close()
         return _read(*answer)
 
     def _channel(self):

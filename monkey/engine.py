@@ -27,6 +27,7 @@ class Engine:
     Attributes:
         known: descriptor -> `socket.Known`. A stale one is harmless: a new socket of that number replaces it.
         accepted: descriptor -> Known, between accept(2) and the socket object.
+        waiting: as long as there are connects that wait for an answer.
         resolver: a `resolver.Resolver`.
     """
 
@@ -36,6 +37,7 @@ class Engine:
         self.nameservers = tuple(nameservers)
         self.known = {}
         self.accepted = {}
+        self.waiting = []
         self.resolver = None
         self.plug = _PLUG
         self._kernel = tuple(map(_network, kernel))

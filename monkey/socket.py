@@ -38,6 +38,7 @@ _TYPES = {
     (SOCK_DGRAM, 17): 17,
 }
 _INT = 4
+_MOST_WAITING = 32  # connects that keep a control channel until they are answered: each occupies a descriptor
 # Options that are the pair's own: the kernel minds them on any socket.
 _NATIVE = frozenset(
     getattr(_socket, name)
@@ -59,15 +60,17 @@ class Known:
 
     ``state`` is protocol's, or None: then the engine is to be asked. ``datagrams`` is a `Datagrams`, or None.
     ``options`` are the arguments of `setsockopt`, the last of each, for the kernel's socket that may take its place.
+    ``plug`` is how much of a plug is in the pair, perhaps, of which the engine could not be told.
     """
 
-    __slots__ = ("datagrams", "inode", "options", "state")
+    __slots__ = ("datagrams", "inode", "options", "plug", "state")
 
     def __init__(self, inode, state, datagrams):
         self.inode = inode
         self.state = state
         self.datagrams = datagrams
         self.options = {}
+        self.plug = 0
 
 
 class Socket(_kernel):
@@ -238,6 +241,10 @@ class Socket(_kernel):
             known.datagrams.connected = True
             known.datagrams.forget_ways()
             return 0
+        if known.plug:
+            self.__give_up(known, known.plug)
+            if known.plug:
+                return errno.EMFILE
         plug = 0
         if known.state not in (protocol.CONNECTED, protocol.LISTENING):
             known.state, number = self.pystack_engine.status(known.inode, False)
@@ -245,27 +252,40 @@ class Socket(_kernel):
                 plug = self.__plug()
         known.state = None
         body += protocol.COUNT.pack(plug)
-        if self.gettimeout() != 0:
-            return self.__connect_and_wait(known, body, plug)
+        if self.gettimeout() == 0:
+            return self.__begin_to_connect(known, body, plug)
+        return self.__connect_and_wait(known, body, plug)
+
+    def __begin_to_connect(self, known, body, plug):
         try:
             self.pystack_engine.call(protocol.CONNECT, known.inode, body)
         except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                known.plug = plug  # nobody was told
             return error.errno
         known.state = protocol.CONNECTED
         # On the loopback it may stand already; Linux tells so only him who waits.
         return errno.EINPROGRESS if plug else 0
 
     def __connect_and_wait(self, known, body, plug):
-        try:
-            answer = self.pystack_engine.call(protocol.CONNECT_AND_WAIT, known.inode, body, self.gettimeout())
-        except Unanswered:
-            self.__give_up(known, plug)
-            return None
-        except BaseException:  # a signal handler's
-            self.__give_up(known, plug)
-            raise
-        (number,) = protocol.REPLY.unpack(answer)
+        waiting = self.pystack_engine.waiting
+        if len(waiting) < _MOST_WAITING:
+            waiting.append(None)
+            try:
+                answer = self.pystack_engine.call(protocol.CONNECT_AND_WAIT, known.inode, body, self.gettimeout())
+            except Unanswered:
+                self.__give_up(known, plug)
+                return None
+            except BaseException:  # a signal handler's, or there is no descriptor to ask by
+                self.__give_up(known, plug)
+                raise
+            finally:
+                waiting.pop()
+            (number,) = protocol.REPLY.unpack(answer)
+        else:
+            number = self.__begin_to_connect(known, body, plug)
         if number == errno.EINPROGRESS:
+            known.state = None
             if not self.__wait_connected():
                 return None
             number = self.__connected(known)
@@ -274,9 +294,11 @@ class Socket(_kernel):
         return number
 
     def __give_up(self, known, plug):
-        """Wait no more; the attempt goes on."""
+        """Wait no more; the attempt goes on, if it was begun."""
+        known.plug = plug
         with suppress(OSError):
             self.pystack_engine.call(protocol.GIVE_UP, known.inode, protocol.COUNT.pack(plug))
+            known.plug = 0
 
     def __plug(self):
         """Fill the pair until it polls writable no more; the engine takes it out when the connection stands, or fails.

@@ -32,15 +32,17 @@ class Unopened:
         self._sent = sent
         self._inode = os.fstat(sock.fileno()).st_ino
         self._what = protocol.INTS.pack(*what)
-        self._options = []
+        self._options = {}  # (level, name) -> value
 
     def add_option(self, level, name, value):
         """Set it when the socket is opened; *value* is an int, and the option one that takes any."""
-        self._options.append(protocol.INTS.pack(level, name, value))
+        self._options[level, name] = value
 
     def head(self):
         """What comes before the body of a request with `protocol.NEW`."""
-        return self._what + protocol.COUNT.pack(len(self._options)) + b"".join(self._options)
+        options = list(self._options.items())
+        packed = [protocol.INTS.pack(level, name, value) for (level, name), value in options]
+        return self._what + protocol.COUNT.pack(len(packed)) + b"".join(packed)
 
     def is_waiting(self):
         """Whether the engine's end is here still."""
@@ -106,10 +108,12 @@ class UnopenedSockets:
         return found
 
     def closed(self, inode):
-        """The program has closed a descriptor of that socket; it may have others, by dup."""
+        """The program has closed a descriptor of that socket. It may have others, by dup: then the engine is told of
+        the socket, now or later."""
         found = self.get(inode)
         if found is not None:
-            self._open_or_drop(inode, found)
+            with suppress(OSError):
+                self._open_or_drop(inode, found)
 
     def open_all(self):
         """Another process may be about to get them. What cannot be opened stays."""

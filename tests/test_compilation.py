@@ -2,6 +2,7 @@
 compiled build say."""
 
 import ast
+import runpy
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,15 @@ def test_a_method_is_direct_in_a_whole_family_or_not_at_all():
 
 def test_a_decorated_class_stays_pythons():
     assert declared("@dataclass\nclass One:\n    def work(self):\n        pass\n").strip() == ""
+
+
+@pytest.mark.parametrize("value", [None, "", "0"])
+def test_who_does_not_ask_for_extension_modules_gets_none(value, monkeypatch):
+    setuptools = pytest.importorskip("setuptools")
+    made = []
+    monkeypatch.setattr(setuptools, "setup", lambda **how: made.append(how))
+    monkeypatch.delenv("PYSTACK_COMPILE", raising=False)
+    if value is not None:
+        monkeypatch.setenv("PYSTACK_COMPILE", value)
+    runpy.run_path(str(ROOT / "setup.py"))
+    assert made == [{}]

@@ -142,6 +142,30 @@ def test_options_that_wait_are_there_for_whoever_asks():
     assert run(code) == "Protocol not available\n"
 
 
+def test_to_close_one_of_two_descriptors_does_not_fail():
+    """Not even where the engine cannot be asked."""
+    code = (
+        "import os, socket\n"
+        "sock = socket.socket(); other = os.dup(sock.fileno())\n"
+        "engine = sock.pystack_engine; call = engine._call\n"
+        "def fail(*_): raise OSError(24, 'none')\n"
+        "engine._call = fail; sock.close(); engine._call = call\n"
+        "with socket.socket(fileno=other) as sock: sock.bind(('127.0.0.1', 0)); print(sock.family.name)"
+    )
+    assert run(code) == "AF_INET\n"
+
+
+def test_an_option_may_be_set_any_number_of_times():
+    """All requests have room for one of each."""
+    code = (
+        "import socket\n"
+        "with socket.socket() as sock:\n"
+        "    for value in range(1000): sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, value % 2)\n"
+        "    sock.bind(('127.0.0.1', 0)); print(sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR))"
+    )
+    assert run(code) == "1\n"
+
+
 # -- a socket that the engine does not know, in another's hands -----------------------------------------------------
 
 
@@ -253,3 +277,48 @@ def test_a_socket_whose_connect_is_waited_for_is_not_writable():
         "server.accept(); thread.join(); sender.join(); print(server.accept()[0].recv(10))"
     )
     assert run(code) == "False\nb'x'\n"
+
+
+def test_a_connect_that_there_is_no_descriptor_for_may_be_made_again():
+    """Nothing of the first attempt is in the stream then, and the second one need not wait."""
+    code = FULL + (
+        "import resource\n"
+        "open_server = socket.create_server(('127.0.0.1', 0)); address = open_server.getsockname()\n"
+        "thread = threading.Thread(target=error, args=(sock.connect, server.getsockname()), daemon=True)\n"
+        "thread.start()\n"
+        "while sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) != b'\\2': pass  # TCP_SYN_SENT\n"
+        "made = [socket.socket() for _ in range(3)]\n"
+        "for each, timeout in zip(made, (None, 20, 0)): each.settimeout(timeout)\n"
+        "import monkey.client\n"
+        "for each in made: each.pystack_engine._call.__self__._free.clear()\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))\n"
+        "taken = []\n"
+        "try:\n"
+        "    while True: taken.append(os.open(os.devnull, os.O_RDONLY))\n"
+        "except OSError: pass\n"
+        "for each in made: print(each.connect_ex(address) == errno.EMFILE)\n"
+        "for each in taken: os.close(each)\n"
+        "for each in made:\n"
+        "    each.connect_ex(address); each.settimeout(20)\n"
+        "    other = open_server.accept()[0]; each.sendall(b'x'); print(other.recv(10))\n"
+        "server.accept(); thread.join()"
+    )
+    assert run(code) == "True\nTrue\nTrue\nb'x'\nb'x'\nb'x'\n"
+
+
+def test_connects_that_wait_leave_descriptors_for_others():
+    """Few keep a channel to the engine until they are answered."""
+    code = FULL + (
+        "def connect(each): each.settimeout(20); results.append(each.connect(server.getsockname()))\n"
+        "results, before = [], len(os.listdir('/proc/self/fd'))\n"
+        "socks = [socket.socket() for _ in range(100)]\n"
+        "threads = [threading.Thread(target=connect, args=(each,)) for each in socks]\n"
+        "for each in threads: each.start()\n"
+        "for each in socks:\n"
+        "    while each.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) != b'\\2': pass  # TCP_SYN_SENT\n"
+        "time.sleep(0.2); print(len(os.listdir('/proc/self/fd')) - before <= 100 + 32 + 16 + 4)\n"
+        "server.listen(100)\n"
+        "for each in threads: each.join()\n"
+        "print(results == [None] * 100)"
+    )
+    assert run(code) == "True\nTrue\n"

@@ -165,7 +165,9 @@ class End:
         """The program has sent urgent data."""
 
     def unplug(self, left):
-        """Take *left* bytes out of the pair, which kept it from polling writable: it does not connect."""
+        """Take *left* bytes out of the pair, which kept it from polling writable: it does not connect. Returns how many
+        there were not."""
+        return left
 
     def close_pair(self):
         """No more bytes will go either way."""

@@ -91,10 +91,10 @@ class StreamEnd(End):
 
     def give_up(self, plug):
         lost = self._attempt.give_up()
+        if self._state == protocol.FRESH and self.unplug(plug) < plug:
+            return  # the request to connect was never sent; what was lost, if anything, is of an earlier one
         if lost:
             self.error = lost
-        elif lost is None and self._state == protocol.FRESH:
-            self.unplug(plug)  # the request to connect was never sent
 
     def _connect_again(self):
         if self._state == protocol.CONNECTING:
@@ -410,7 +410,8 @@ class StreamEnd(End):
             try:
                 left -= self.sock.recv_into(_RUBBISH, min(left, CHUNK)) or left
             except OSError:
-                return
+                break
+        return left
 
     def _discard_written(self):
         """Nobody will have what the program has written."""

@@ -44,6 +44,7 @@ def coalesce(batch):
             and not (both ^ head) & ~_differing(below)
             and packet.tos == run[0].tos
             and packet.cast == run[0].cast
+            and packet.interface == run[0].interface  # a link-local address means another host on each
             and (len(run) + 1) * size < _LARGEST
         ):
             _end(joined, run, header)

@@ -301,12 +301,12 @@ class TcpLayer:
         quoted = message.quoted
         if len(quoted) < 8:
             return None
-        connection = self.flows.get(message.destination + message.source + quoted[2:4] + quoted[0:2])
-        if connection is None or type(connection) is TimeWait:
+        flow = self.flows.get(message.destination + message.source + quoted[2:4] + quoted[0:2])
+        if flow is None or type(flow) is TimeWait:
             return None
-        sender = connection.sender
+        sender = flow.sender
         seq = extend(int.from_bytes(quoted[4:8], "big"), sender.snd_una)
-        return connection if sender.snd_una <= seq <= sender.snd_nxt else None
+        return flow if sender.snd_una <= seq <= sender.snd_nxt else None
 
     def refuse(self, segment, now):
         """RST for a segment that no connection is there for (RFC 9293 §3.10.7.1); silence for a RST."""

@@ -79,11 +79,14 @@ def test_what_differs_is_not_joined(odd):
     assert b"".join(text(each)[2] for each in joined) == b"".join(bytes([n]) * 100 for n in range(4))
 
 
-def test_a_longer_segment_a_hole_or_another_cast_begins_anew():
+def test_a_longer_segment_a_hole_another_cast_or_interface_begins_anew():
     assert len(coalesce([packet(0, bytes(10)), packet(10, bytes(20)), packet(30, bytes(20))])) == 2
     assert len(coalesce([packet(0, bytes(10)), packet(11, bytes(10)), packet(21, bytes(10))])) == 2
     sent = [packet(10 * n, bytes(10)) for n in range(3)]
     sent[2].cast = BROADCAST
+    assert len(coalesce(sent)) == 2
+    sent = [packet(10 * n, bytes(10), six=True) for n in range(3)]
+    sent[2].interface = 2
     assert len(coalesce(sent)) == 2
 
 

@@ -458,6 +458,14 @@ def icmp_error(server, packet, kind, code, rest=bytes(4), seq_change=0):
     server.program.turn()
 
 
+def test_an_icmp_error_about_a_time_wait_is_ignored():
+    server, nxt, ack = in_time_wait()
+    server.introduce()
+    (packet,) = server.sends(segment("FA", nxt - 1, ack))
+    icmp_error(server, packet, 3, 1)
+    assert server.drops["icmp_unmatched"] == 1 and server.core.held()["time_waits"] == 1
+
+
 @pytest.mark.parametrize(("kind", "code"), [(3, 0), (3, 1), (3, 2), (3, 3), (3, 13), (11, 0), (12, 0)])
 def test_no_icmp_error_ends_a_connection_that_stands(kind, code):
     """RFC 9293 MUST-54, RFC 5461: it is only what a later timeout is called."""
