@@ -26,7 +26,7 @@ from pystack.sockets.service import Service
 from pystack.sockets.stream import TcpListener, TcpStream
 from pystack.tcp import settings as tcp_settings
 from pystack.text import format_address, parse_address
-from pystack.udp.bindings import Settings as UdpSettings
+from pystack.udp.settings import Settings as UdpSettings
 
 _FAREWELL = 0.05  # seconds for what gives leases back to find its way; if it does not, they end by themselves
 
@@ -214,7 +214,7 @@ class Stack:
         """A UDP socket, bound if *port* is given (0: a free one).
 
         Returns:
-            a `sockets.datagram.UdpSocket` with these *settings*, fields of `udp.bindings.Settings`.
+            a `sockets.datagram.UdpSocket` with these *settings*, fields of `udp.settings.Settings`.
 
         Raises:
             OSError, with Linux's numbers; StackStopped.

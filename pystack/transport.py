@@ -53,7 +53,7 @@ class Close:
 
 @dataclass(slots=True)
 class SetOption:
-    """Set a field of `tcp.settings.Settings` or of `udp.bindings.Settings`. The value has been checked already."""
+    """Set a field of `tcp.settings.Settings` or of `udp.settings.Settings`. The value has been checked already."""
 
     socket: int
     name: str

@@ -167,7 +167,7 @@ class Endpoint:
         self.timeout = seconds
 
     def set_option(self, name, value):
-        """Set a field of the transport's settings (`tcp.settings.Settings`, `udp.bindings.Settings`)."""
+        """Set a field of the transport's settings (`tcp.settings.Settings`, `udp.settings.Settings`)."""
         self._endpoints.check(self.transport, name, value)
         self._request(transport.SetOption(self.number, name, value))
 

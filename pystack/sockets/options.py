@@ -1,6 +1,6 @@
 """The options of sockets, in the numbers and the binary form of setsockopt(2): socket(7), ip(7), tcp(7), udp(7).
 
-An `Option` leads to a field of the transport's settings (`tcp.settings.Settings`, `udp.bindings.Settings`), or to one
+An `Option` leads to a field of the transport's settings (`tcp.settings.Settings`, `udp.settings.Settings`), or to one
 that the engine's end keeps for itself. What is in neither table is answered with ENOPROTOOPT.
 """
 

@@ -2,7 +2,7 @@
 
 from pystack import errors, messages
 from pystack.udp import output
-from pystack.udp.bindings import PMTU_DO, PMTU_DONT
+from pystack.udp.settings import PMTU_DO, PMTU_DONT
 from pystack.wire import ipv4, udp
 
 # cause of the Unreachable -> (cause for the program, whether it is told without IP_RECVERR): Linux's icmp_err_convert,

@@ -5,7 +5,8 @@ from collections import Counter
 from pystack import errors, messages, transport
 from pystack.packet import HOST
 from pystack.udp import failures, output
-from pystack.udp.bindings import PMTU_INTERFACE, PMTU_OMIT, Bindings
+from pystack.udp.bindings import Bindings
+from pystack.udp.settings import PMTU_INTERFACE, PMTU_OMIT
 from pystack.wire import checksum, udp
 
 OVERHEAD = 256  # bytes charged for a queued datagram beside its frame: the objects that hold it

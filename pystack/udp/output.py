@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from pystack import errors, messages
 from pystack.packet import TxPacket
-from pystack.udp import bindings
+from pystack.udp.settings import PMTU_DO, PMTU_DONT, PMTU_OMIT, PMTU_PROBE, PMTU_WANT
 from pystack.wire import ipv4, ipv6, udp
 
 CHECKSUM_AT = 6
@@ -94,5 +94,5 @@ def build(binding, way, port, send):
     return packet, None
 
 
-_FRAGMENTED = frozenset((bindings.PMTU_DONT, bindings.PMTU_WANT, bindings.PMTU_OMIT))
-_DF = frozenset((bindings.PMTU_WANT, bindings.PMTU_DO, bindings.PMTU_PROBE))
+_FRAGMENTED = frozenset((PMTU_DONT, PMTU_WANT, PMTU_OMIT))
+_DF = frozenset((PMTU_WANT, PMTU_DO, PMTU_PROBE))

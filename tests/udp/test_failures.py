@@ -3,7 +3,7 @@
 import pytest
 
 from pystack import errors, messages, transport
-from pystack.udp import bindings
+from pystack.udp import settings
 from tests.support.udp import ANY, HERE, HERE_TOO, OTHER, PEER, Udp
 
 LOCAL = (HERE, 1000)
@@ -105,10 +105,10 @@ def test_fragmentation_needed_is_passed_on_and_told_as_too_big(is_connected):
 @pytest.mark.parametrize(
     ("mode", "believed", "is_told"),
     [
-        (bindings.PMTU_DONT, True, False),
-        (bindings.PMTU_DO, True, True),
-        (bindings.PMTU_INTERFACE, False, False),
-        (bindings.PMTU_OMIT, False, False),
+        (settings.PMTU_DONT, True, False),
+        (settings.PMTU_DO, True, True),
+        (settings.PMTU_INTERFACE, False, False),
+        (settings.PMTU_OMIT, False, False),
     ],
 )
 def test_fragmentation_needed_and_ip_mtu_discover(mode, believed, is_told):

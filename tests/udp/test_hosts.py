@@ -8,7 +8,7 @@ from pystack import errors, transport
 from pystack.config import Ipv6Config, StackConfig
 from pystack.device import memory
 from pystack.layers import Interface
-from pystack.udp import bindings
+from pystack.udp import settings
 from pystack.wire import checksum, ipv4
 from tests.support.frames import A, B, ethernet, ip
 from tests.support.netsim import Host, Network, two_hosts
@@ -225,7 +225,7 @@ def test_a_smaller_path_is_learned_and_the_next_datagram_cut():
     assert peer.host.inet.path(A).mtu == 1000
     flags = [fields[4] for fields, _ in frames_of(peer, transport.Send(1, bytes(1400), A, 53))]
     assert flags == [ipv4.MORE_FRAGMENTS, 122]
-    option = transport.SetOption(1, "discover_pmtu", bindings.PMTU_DO)
+    option = transport.SetOption(1, "discover_pmtu", settings.PMTU_DO)
     assert frames_of(peer, option) == frames_of(peer, transport.Send(1, bytes(1400), A, 53)) == []
     assert peer.host.layers.cores["udp"].outboxes["sockets"][-1].cause == errors.MESSAGE_TOO_BIG
 

@@ -3,7 +3,7 @@
 import pytest
 
 from pystack import errors, messages, transport
-from pystack.udp import bindings
+from pystack.udp import settings
 from pystack.wire import udp as wire
 from tests.support.udp import (
     ANY,
@@ -137,12 +137,12 @@ def test_a_socket_of_one_device_sends_by_it():
 @pytest.mark.parametrize(
     ("mode", "small", "large"),
     [
-        (bindings.PMTU_DONT, False, False),
-        (bindings.PMTU_WANT, True, False),
-        (bindings.PMTU_DO, True, None),
-        (bindings.PMTU_PROBE, True, None),
-        (bindings.PMTU_INTERFACE, False, None),
-        (bindings.PMTU_OMIT, False, False),
+        (settings.PMTU_DONT, False, False),
+        (settings.PMTU_WANT, True, False),
+        (settings.PMTU_DO, True, None),
+        (settings.PMTU_PROBE, True, None),
+        (settings.PMTU_INTERFACE, False, None),
+        (settings.PMTU_OMIT, False, False),
     ],
 )
 def test_df_as_ip_mtu_discover_says(mode, small, large):
@@ -165,7 +165,7 @@ def test_a_refusal_for_its_size_says_the_mtu_to_who_wants_errors():
     """IP_RECVERR: Linux's ip_local_error."""
     udp = Udp()
     udp.connect(1, PEER, 53)
-    udp.sets(1, discover_pmtu=bindings.PMTU_DO, recv_error=True)
+    udp.sets(1, discover_pmtu=settings.PMTU_DO, recv_error=True)
     (event,) = udp.asks(transport.Send(1, bytes(2000)))
     message = event.message
     assert (message.cause, message.mtu, message.reporter) == (messages.PACKET_TOO_BIG, MTU, None)
