@@ -73,6 +73,7 @@ EVENTS = {
 NOTHING = ("", [], [])
 SAME = ""
 ACKED = (SAME, ["A"], [])
+AGAIN = (SAME, ["R", "S"], [])  # the ACK is not of our SYN, which as on Linux is sent again at once
 TABLE = {
     "SYN": {S: (R, ["SA"], []), "-": ACKED},  # challenged: RFC 5961 §4
     "old SYN": {S: (R, ["SA"], []), "-": ACKED},
@@ -85,10 +86,10 @@ TABLE = {
         LA: (GONE, [], ["Finished"]),
         "-": NOTHING,
     },
-    "ACK of the future": {S: (SAME, ["R"], []), R: (SAME, ["R"], []), "-": ACKED},
-    "ACK of the past": {S: (SAME, ["R"], []), R: (SAME, ["R"], []), "-": ACKED},
+    "ACK of the future": {S: AGAIN, R: (SAME, ["R"], []), "-": ACKED},
+    "ACK of the past": {S: AGAIN, R: (SAME, ["R"], []), "-": ACKED},
     "text": {
-        S: (SAME, ["R"], []),  # its ACK is not of our SYN
+        S: AGAIN,
         R: (SAME, ["R"], []),
         E: (SAME, ["A"], ["Received"]),
         F1: (SAME, ["A"], ["Received"]),
@@ -96,11 +97,11 @@ TABLE = {
         "-": ACKED,
     },
     "text without ACK": {"-": NOTHING},
-    "text beyond the window": {S: (SAME, ["R"], []), "-": ACKED},
+    "text beyond the window": {S: AGAIN, "-": ACKED},
     # What touches the window is looked at, as by Linux's tcp_sequence: in SYN-RECEIVED its ACK is found wrong.
-    "text seen before": {S: (SAME, ["R"], []), R: (SAME, ["R"], []), "-": ACKED},
+    "text seen before": {S: AGAIN, R: (SAME, ["R"], []), "-": ACKED},
     "FIN": {
-        S: (SAME, ["R"], []),
+        S: AGAIN,
         R: (SAME, ["R"], []),
         E: (CW, ["A"], ["EndOfStream"]),
         F1: (CG, ["A"], ["EndOfStream"]),
