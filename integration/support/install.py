@@ -14,6 +14,7 @@ PACKAGES = {  # command -> Debian package
     "tshark": "tshark",
     "ethtool": "ethtool",
     "strace": "strace",
+    "gcc": "gcc",
     "dnsmasq": "dnsmasq-base",
     "radvd": "radvd",
     "curl": "curl",
@@ -25,17 +26,18 @@ PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 
 
 def missing():
-    """The packages whose command is not there, and CPython's tests for each Python that is Debian's."""
+    """The packages whose command is not there, and CPython's tests and headers for each Python that is Debian's."""
     tools = [package for command, package in PACKAGES.items() if shutil.which(command, path=PATH) is None]
-    return tools + [f"libpython{version}-testsuite" for version in PYTHONS if lacks_tests(version)]
+    tools += [f"libpython{version}-testsuite" for version in PYTHONS if lacks(version, "lib", "test/test_socket.py")]
+    return tools + [f"libpython{version}-dev" for version in PYTHONS if lacks(version, "include", "Python.h")]
 
 
-def lacks_tests(version):
-    """Whether ``pythonX.Y`` is Debian's, which comes without ``test.test_socket``."""
+def lacks(version, folder, file):
+    """Whether ``pythonX.Y`` is Debian's, which comes without its tests and headers, and has not this *file*."""
     python = shutil.which(f"python{version}", path=PATH)
     if python is None or not os.path.realpath(python).startswith("/usr/bin/"):
         return False
-    return not os.path.exists(f"/usr/lib/python{version}/test/test_socket.py")
+    return not os.path.exists(f"/usr/{folder}/python{version}/{file}")
 
 
 def main():
