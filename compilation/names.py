@@ -8,12 +8,13 @@ MODULES = """
     pystack/packet.py pystack/deadlines.py pystack/ports.py pystack/scope.py
     pystack/wire/seq.py pystack/wire/checksum.py pystack/wire/tcp.py pystack/wire/tcp_options.py pystack/wire/udp.py
     pystack/wire/vnet.py pystack/wire/ethernet.py pystack/wire/ipv4.py pystack/wire/ipv6.py pystack/wire/icmp.py
-    pystack/link/layer.py pystack/link/neighbors.py pystack/link/conflict.py
+    pystack/link/layer.py pystack/link/neighbors.py pystack/link/conflict.py pystack/link/coalescing.py
+    pystack/link/segmentation.py
     pystack/inet/addresses.py pystack/inet/addresses4.py pystack/inet/addresses6.py pystack/inet/finishing.py
     pystack/inet/host.py pystack/inet/host4.py pystack/inet/host6.py pystack/inet/icmp.py pystack/inet/icmp6.py
     pystack/inet/interfaces.py pystack/inet/ipv4.py pystack/inet/ipv6.py pystack/inet/layer.py pystack/inet/pmtu.py
-    pystack/inet/ratelimit.py pystack/inet/reassembly.py pystack/inet/segmentation.py
-    pystack/tcp/acknowledgement.py pystack/tcp/arrival.py pystack/tcp/autotune.py pystack/tcp/coalescing.py
+    pystack/inet/ratelimit.py pystack/inet/reassembly.py
+    pystack/tcp/acknowledgement.py pystack/tcp/arrival.py pystack/tcp/autotune.py
     pystack/tcp/congestion.py pystack/tcp/connection.py pystack/tcp/cookies.py pystack/tcp/cubic.py
     pystack/tcp/delayedack.py pystack/tcp/delivery.py pystack/tcp/hystart.py pystack/tcp/isn.py pystack/tcp/layer.py
     pystack/tcp/limiter.py pystack/tcp/listener.py pystack/tcp/memory.py pystack/tcp/opening.py pystack/tcp/output.py
@@ -69,12 +70,9 @@ TYPES = {
     "pystack.tcp.acknowledgement": {**_ESTIMATOR, **_RECORDS},
     "pystack.tcp.retransmission": _ESTIMATOR,
     "pystack.tcp.recovery": _RECORDS,
-    "pystack.tcp.coalescing": {"packet": _RECEIVED, "first": _RECEIVED, "last": _RECEIVED},
     "pystack.tcp.output": {"packet": _SENT},
     "pystack.inet.finishing": {"packet": _SENT},
-    "pystack.inet.segmentation": {"packet": _SENT, "segment": _SENT},
     "pystack.inet.host.Host.transmit": {"packet": _SENT, "path": ("pystack.inet.addresses", "Path")},
-    "pystack.inet.host.Host._transmit_super_segment": {"packet": _SENT, "segment": _SENT},
     "pystack.inet.host.Host": _INTERFACE,
     "pystack.inet.host.Host.path": {"interface": None},
     "pystack.inet.host4.Ipv4Host": _INTERFACE,

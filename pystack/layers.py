@@ -98,14 +98,20 @@ def _add_interface(layers, index, interface, config, random):
             mac=device.mac,
             loopback=loopback,
             checksum_offload=device.checksum_offload,
-            segment_offload=device.segment_offload,
             membership=None if loopback else Membership(random, device.mtu, agenda=inet.agenda),
             membership6=None if loopback else Membership(random, device.mtu, protocol=MLD, agenda=inet.agenda),
             accepts_any=interface.accepts_any,
             disable_ipv6=config.ipv6.disable_ipv6,
         )
     )
-    layers.cores[name] = LinkLayer(index, device.mac, random=random, resolves=device.resolves)
+    layers.cores[name] = LinkLayer(
+        index,
+        device.mac,
+        random=random,
+        resolves=device.resolves,
+        segment_offload=device.segment_offload,
+        checksum_offload=device.checksum_offload,
+    )
     layers.devices[name] = device
     layers.interfaces[name] = index
     for cidr in interface.addresses:

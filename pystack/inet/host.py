@@ -2,7 +2,6 @@
 
 from pystack import errors, messages
 from pystack.inet.finishing import finish_checksum, length_of, length_of_segment, segment_count
-from pystack.inet.segmentation import segments
 from pystack.messages import BROADCAST, MULTICAST
 
 
@@ -135,8 +134,11 @@ class Host:
             self._refuse(packet, errors.TOO_BIG, messages.PACKET_TOO_BIG, mtu)
             return
         ttl = packet.ttl or (1 if path.kind == MULTICAST else self._default_ttl)
-        if largest != length:
-            self._transmit_super_segment(packet, interface, length, ttl)
+        if largest != length:  # a super-segment, which the device or else the link layer cuts
+            finish_checksum(packet, length, header_length, True)
+            count = segment_count(packet, length, header_length)
+            packet.header = self._ip_header(packet, length, ttl, count) + packet.header
+            layer.outboxes[interface.name].append(packet)
             return
         if packet.checksum_at is not None:  # before a copy is taken: by IPv6, UDP drops what has none
             finish_checksum(packet, length, header_length, interface.checksum_offload and length <= mtu)
@@ -150,30 +152,6 @@ class Host:
         else:
             layer.outboxes[interface.name].extend(self._fragments(packet, mtu, ttl))
             layer.counts[f"{self.prefix}FragOKs"] += 1
-
-    def _transmit_super_segment(self, packet, interface, length, ttl):
-        """Leave it to the device to cut it, or cut it now."""
-        outbox, header_length = self._layer.outboxes[interface.name], self.header_length
-        if interface.segment_offload:
-            finish_checksum(packet, length, header_length, True)
-            count = segment_count(packet, length, header_length)
-            packet.header = self._ip_header(packet, length, ttl, count) + packet.header
-            outbox.append(packet)
-            return
-        full = length_of_segment(packet, header_length)
-        shared = None  # the IP header of all that are full, where they need no number each
-        for segment in segments(packet, not interface.checksum_offload):
-            size = length_of(segment, header_length)
-            if interface.checksum_offload:
-                finish_checksum(segment, size, header_length, True)
-            if shared is None or size != full:
-                header = self._ip_header(segment, size, ttl)
-                if size == full and not self._is_numbered(packet):
-                    shared = header
-            else:
-                header = shared
-            segment.header = header + segment.header
-            outbox.append(segment)
 
     def _loop_back(self, packet, kind, length, ttl):
         """Our own transports hear what we send to a broadcast address, or to a group that the interface has joined."""

@@ -207,12 +207,9 @@ class Ipv4Host(Host):
         """A host that has no address yet may say which groups it has joined (RFC 3376 §4.2.13)."""
         return packet.protocol == ipv4.IGMP
 
-    def _is_numbered(self, packet):
-        return not packet.dont_fragment
-
     def _ip_header(self, packet, length, ttl, count=1):
-        # RFC 6864 §4.1: a packet that cannot be fragmented needs no identification; Linux sends 0. The device numbers
-        # the segments of a super-segment from here on (Linux's ip_select_ident_segs).
+        # RFC 6864 §4.1: a packet that cannot be fragmented needs no identification; Linux sends 0. The segments
+        # of a super-segment are numbered from here on (Linux's ip_select_ident_segs).
         identification = 0 if packet.dont_fragment else self._identifications.next(packet, count)
         return ip.header(packet, length, identification, ttl)
 

@@ -277,9 +277,6 @@ class Ipv6Host(Host):
     def _needs_no_source(self, packet):
         return False
 
-    def _is_numbered(self, packet):
-        return False
-
     def _ip_header(self, packet, length, ttl, count=1):
         return ip.header(packet, length, ttl, self._flow_label(packet))
 

@@ -29,7 +29,6 @@ class InterfaceState:
         "mtu",
         "mtu6",
         "name",
-        "segment_offload",
     )
 
     def __init__(
@@ -41,7 +40,6 @@ class InterfaceState:
         mac=bytes(6),
         loopback=False,
         checksum_offload=False,
-        segment_offload=False,
         membership=None,
         membership6=None,
         accepts_any=False,
@@ -55,7 +53,6 @@ class InterfaceState:
         self.mac = mac
         self.loopback = loopback
         self.checksum_offload = checksum_offload
-        self.segment_offload = segment_offload
         self.membership = membership
         self.membership6 = membership6
         self.accepts_any = accepts_any

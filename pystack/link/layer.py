@@ -4,8 +4,10 @@ from collections import Counter
 
 from pystack import errors, messages
 from pystack.deadlines import NEVER, Agenda
+from pystack.link.coalescing import FEWEST, coalesce
 from pystack.link.conflict import Claims
 from pystack.link.neighbors import NAMES, NeighborTable
+from pystack.link.segmentation import segments
 from pystack.packet import BROADCAST, HOST, MULTICAST, RxPacket
 from pystack.wire import arp, ethernet, vnet
 
@@ -29,15 +31,19 @@ class LinkLayer:
         mac: 6 bytes, ours.
         random: a ``random.Random``.
         resolves: False for a loopback: no ARP, and the MAC addresses are zero.
+        segment_offload: the device cuts super-segments.
+        checksum_offload: the device completes checksums.
     """
 
-    def __init__(self, index, mac, *, random, resolves=True):
+    def __init__(self, index, mac, *, random, resolves=True, segment_offload=True, checksum_offload=True):
         self.outboxes = {"inet": [], "control": [], "device": []}
         self.drops = Counter()
         self.counts = Counter()
         self._index = index
         self._mac = mac
         self._resolves = resolves
+        self._segment_offload = segment_offload
+        self._checksum_offload = checksum_offload
         self._broadcasts = _LIMITED_BROADCAST
         self._agenda = Agenda()
         self._neighbors = NeighborTable(random, self._header, self.drops, self._agenda)
@@ -64,6 +70,8 @@ class LinkLayer:
         counts, drops, up = self.counts, self.drops, self.outboxes["inet"]
         mac = self._mac
         counts["InFrames"] += len(frames)
+        if len(frames) >= FEWEST and self._resolves:
+            frames = coalesce(frames)
         passed = 0
         for frame in frames:
             if len(frame) < _IP_AT:
@@ -110,8 +118,14 @@ class LinkLayer:
                     size = len(packet.header) + sum(map(len, packet.payload))
                     self._neighbors.wait(next_hop, packet, size, now)
                     continue
-            sent += 1
-            down.append(((packet.vnet or _NO_OFFLOAD) + header + packet.header, *packet.payload))
+            frame = ((packet.vnet or _NO_OFFLOAD) + header + packet.header, *packet.payload)
+            if packet.gso_size and not self._segment_offload:
+                cut = segments(frame, self._checksum_offload)
+                sent += len(cut)
+                down.extend(cut)
+            else:
+                sent += 1
+                down.append(frame)
         self.counts["OutPackets"] += sent
         self._act(now)
 

@@ -6,7 +6,6 @@ from collections import Counter
 from pystack import errors, transport
 from pystack.deadlines import Deadlines
 from pystack.tcp import replies, states, timewait
-from pystack.tcp.coalescing import FEWEST, coalesce
 from pystack.tcp.connection import Connection
 from pystack.tcp.limiter import ChallengeLimiter
 from pystack.tcp.memory import Memory
@@ -59,8 +58,6 @@ class TcpLayer:
         flows = self.flows
         touched = {}
         self.counts["InSegs"] += len(batch)
-        if len(batch) >= FEWEST:
-            batch = coalesce(batch)
         for packet in batch:
             segment = self._parse(packet)
             if segment is None:

@@ -1,16 +1,13 @@
-"""Super-segments on devices that cannot cut them, and on those that can."""
+"""What inet does with super-segments; tests/link/test_segmentation.py has how they are cut."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pystack import messages
-from pystack.device import memory
-from pystack.inet import segmentation
-from pystack.layers import Interface
 from pystack.packet import TxPacket
 from pystack.wire import checksum, ipv4, tcp, vnet
 from tests.support.frames import A, B
-from tests.support.netsim import Host, two_hosts
+from tests.support.netsim import two_hosts
 
 
 def super_segment(payload, size, flags=tcp.ACK | tcp.PSH | tcp.FIN | tcp.CWR, seq=0xFFFFFF00):
@@ -19,26 +16,6 @@ def super_segment(payload, size, flags=tcp.ACK | tcp.PSH | tcp.FIN | tcp.CWR, se
     packet.checksum_at = tcp.CHECKSUM_AT
     packet.dont_fragment = True
     return packet
-
-
-@given(st.lists(st.binary(min_size=1, max_size=300), min_size=1, max_size=10), st.integers(1, 400))
-def test_the_pieces_are_the_whole(buffers, size):
-    """Numbers go on across 2^32; PSH and FIN are on the last alone, CWR on the first (RFC 3168 §6.1.2)."""
-    whole = b"".join(buffers)
-    cut = segmentation.segments(super_segment(buffers, size), True)
-    assert b"".join(bytes(view) for packet in cut for view in packet.payload) == whole
-    at = 0
-    for index, packet in enumerate(cut):
-        _, _, seq, ack, flags, window, _, _ = tcp.parse(packet.header, 0, len(packet.header))
-        length = sum(map(len, packet.payload))
-        assert (seq, ack, window) == ((0xFFFFFF00 + at) & 0xFFFFFFFF, 7, 100)
-        assert bool(flags & tcp.CWR) == (index == 0)
-        last = index == len(cut) - 1
-        assert bool(flags & tcp.PSH) == bool(flags & tcp.FIN) == last
-        assert length == size or last
-        at += length
-        pseudo = checksum.pseudo_header(A, B, ipv4.TCP, len(packet.header) + length)
-        assert checksum.valid(b"".join((packet.header, *packet.payload)), pseudo)
 
 
 def sent_by(offload, payload=bytes(range(250)) * 20):
@@ -107,19 +84,9 @@ def identifications(packets):
     return [int.from_bytes(packet.header[4:6], "big") for packet in packets]
 
 
-def test_each_segment_that_may_be_fragmented_has_an_identification_of_its_own():
-    """RFC 6864 §4.1, §4.3: with DF there is none to tell, without it no two are the same."""
-    inet = two_hosts(offload=False).hosts[0].inet
-    assert identifications(sends(inet, bytes(5000))) == [0, 0, 0, 0]
-    first, *rest = identifications(sends(inet, bytes(5000), dont_fragment=False))
-    assert [(each - first) & 0xFFFF for each in rest] == [1, 2, 3]
-    (after,) = identifications(sends(inet, bytes(500), dont_fragment=False))
-    assert (after - first) & 0xFFFF == 4
-
-
 @given(st.integers(1461, 60_000))
-def test_the_identifications_that_a_device_will_give_are_not_given_again(length):
-    """The device counts on from the super-segment's (Linux's ip_select_ident_segs)."""
+def test_the_identifications_that_the_segments_will_have_are_not_given_again(length):
+    """Who cuts it counts on from the super-segment's (Linux's ip_select_ident_segs)."""
     inet = two_hosts(offload=True).hosts[0].inet
     (first,) = identifications(sends(inet, bytes(length), dont_fragment=False))
     (after,) = identifications(sends(inet, bytes(500), dont_fragment=False))
@@ -132,46 +99,6 @@ def test_a_packet_that_fits_is_an_ordinary_one_whatever_its_gso_size():
         (packet,) = sends(inet, bytes(1460))
         assert packet.gso_size == 0
         assert packet.vnet is None if not offload else vnet.parse(packet.vnet)[1:4] == (vnet.GSO_NONE, 0, 0)
-
-
-def test_the_payload_is_not_copied():
-    buffers = [bytearray(2000), bytes(3000)]
-    cut = segmentation.segments(super_segment(buffers, 1460), True)
-    assert {id(view.obj) for packet in cut for view in packet.payload} == {id(buffer) for buffer in buffers}
-
-
-def test_the_headers_are_not_shared():
-    """Else the checksum of one would be the next one's too."""
-    packet = super_segment([bytes(5000)], 1460)
-    before = bytes(packet.header)
-    cut = segmentation.segments(packet, False)
-    for index, segment in enumerate(cut):
-        segment.header[16:18] = bytes((index, index))
-    assert len({bytes(segment.header[16:18]) for segment in cut}) == len(cut)
-    assert packet.header == before
-
-
-def test_all_segments_are_marked_and_routed_as_the_whole():
-    inet = two_hosts(offload=False).hosts[0].inet
-    sent = sends(inet, bytes(5000), size=1456, tos=0xBA, ttl=9, options=b"\x01\x01\x01\x00")
-    assert len(sent) == 4
-    for packet in sent:
-        assert packet.header[0] == 0x46 and packet.header[20:24] == b"\x01\x01\x01\x00"
-        assert (packet.header[1], packet.header[8]) == (0xBA, 9)
-        assert (packet.source, packet.destination, packet.next_hop) == (A, B, B)
-
-
-def test_checksums_are_left_to_a_device_that_can_do_those_alone():
-    """As an impaired TAP: no super-segments, but checksums stay partial."""
-    left, right = memory.pair()
-    right.segment_offload_allowed = False
-    inet = Host([Interface(device=left, addresses=["10.0.0.1/24"])]).inet
-    sent = sends(inet, bytes(5000))
-    assert len(sent) == 4
-    for packet in sent:
-        assert vnet.parse(packet.vnet) == (vnet.F_NEEDS_CSUM, vnet.GSO_NONE, 0, 0, 34, 16)
-        length = len(packet.header) - 20 + sum(map(len, packet.payload))
-        assert int.from_bytes(packet.header[36:38], "big") == checksum.pseudo_header(A, B, 6, length)
 
 
 def test_a_super_segment_may_be_as_long_as_ip_can_tell_and_no_longer():

@@ -1,9 +1,9 @@
 """RFC 9293 §3.8.5 and RFC 6093: urgent data. See docs/rfc9293.md."""
 
 from pystack import transport
-from pystack.inet import segmentation
+from pystack.link import segmentation
 from pystack.tcp.settings import Settings
-from pystack.wire import tcp
+from pystack.wire import ipv4, tcp, vnet
 from pystack.wire.seq import MASK
 from tests.support.tcp import ISS, Sent, established, options
 
@@ -11,12 +11,20 @@ MSS = 1460
 LARGE = {"opts": options(mss=MSS, window_scale=7, sack_permitted=True), "window": 0xFFFF}
 
 
+def segments(packet):
+    """The TCP headers of the segments that a super-segment is cut into."""
+    below = vnet.build(vnet.F_NEEDS_CSUM, vnet.GSO_TCPV4, 0, packet.gso_size, 34, tcp.CHECKSUM_AT) + bytes(14)
+    below += ipv4.build(packet.source, packet.destination, ipv4.TCP, 20)
+    return [
+        bytes(headers[44:]) for headers, *_ in segmentation.segments((below + packet.header, *packet.payload), True)
+    ]
+
+
 def pointers(made):
     """Where each segment that was just sent points as the wire has it, from our first byte on; None without URG."""
     found = []
     for packet in made.packets:
-        for piece in segmentation.segments(packet) if packet.gso_size else [packet]:
-            header = bytes(piece.header)
+        for header in segments(packet) if packet.gso_size else [bytes(packet.header)]:
             _, _, seq, _, flags, _, urgent, _ = tcp.parse(header, 0, len(header))
             found.append((seq + urgent - ISS - 1 & MASK) if flags & tcp.URG else None)
     return found

@@ -1,0 +1,133 @@
+"""Joining TCP segments that came together into super-segments, before anybody looks at them (Linux's GRO)."""
+
+from pystack.wire import checksum, ethernet, tcp, vnet
+
+FEWEST = 3  # frames of a batch in which it is worth a look
+_IP_AT = vnet.SIZE + ethernet.HEADER_LENGTH
+_TCP_AT4 = _IP_AT + 20  # behind an IPv4 header without options
+_TCP_AT6 = _IP_AT + 40  # behind an IPv6 header without extensions
+_LARGEST = 65_535  # bytes of a super-segment's packet
+_VOUCHED = vnet.F_NEEDS_CSUM | vnet.F_DATA_VALID
+
+
+def coalesce(frames):
+    """The frames with their runs joined, as a device with offload would have done: consecutive ones that differ in
+    sequence number, lengths, identification, checksums and text alone.
+
+    As in Linux's tcp_gro_receive only plain ACKs with text are joined, all of one size but the last, PSH being on the
+    last at most. Their checksums are verified before.
+    """
+    joined = []
+    run, due = [], 0  # frames, and the next number
+    head = differing = 0  # the headers of the first, and what of them may differ
+    header = whole = at = 0  # bytes of them and of the frame; where TCP's begins
+    for frame in frames:
+        size = len(frame)
+        if run:
+            both = int.from_bytes(frame[:header], "big")
+            if (
+                not (both ^ head) & ~differing
+                and header < size <= whole
+                and int.from_bytes(frame[at + 4 : at + 8], "big") == due
+                and header - _IP_AT + (len(run) + 1) * (whole - header) <= _LARGEST
+                and _is_intact(frame, at, size)
+            ):
+                run.append(frame)
+                due = (due + size - header) & 0xFFFFFFFF
+                if size < whole or frame[at + 13] & tcp.PSH:
+                    _end(joined, run, header, at)
+                    run = []
+                continue
+            _end(joined, run, header, at)
+            run = []
+        at = _tcp_at(frame, size)
+        header = at + (frame[at + 12] >> 4) * 4 if at else 0
+        if not at + tcp.HEADER_LENGTH <= header < size or not at or not _is_intact(frame, at, size):
+            joined.append(frame)  # if it is wrong it is dropped, and counted, by who reads it
+        elif frame[at + 13] & tcp.PSH:
+            joined.append(frame)
+        else:
+            run, whole = [frame], size
+            head, differing = int.from_bytes(frame[:header], "big"), _differing(at, header)
+            due = (int.from_bytes(frame[at + 4 : at + 8], "big") + size - header) & 0xFFFFFFFF
+    _end(joined, run, header, at)
+    return joined
+
+
+def _tcp_at(frame, size):
+    """Where the TCP header of a frame begins that may belong to a run; else 0."""
+    if size <= _TCP_AT4 + tcp.HEADER_LENGTH or frame[1]:  # which the device has joined already
+        return 0
+    kind = frame[_IP_AT - 2 : _IP_AT]
+    if kind == b"\x08\x00":
+        at = _TCP_AT4
+        # Without options; no fragment.
+        if frame[_IP_AT] != 0x45 or frame[_IP_AT + 9] != 6 or frame[_IP_AT + 6] & 0x3F or frame[_IP_AT + 7]:
+            return 0
+    elif kind == b"\x86\xdd":
+        at = _TCP_AT6
+        if size <= at + tcp.HEADER_LENGTH or frame[_IP_AT] >> 4 != 6 or frame[_IP_AT + 6] != 6:
+            return 0
+    else:
+        return 0
+    if frame[0] & vnet.F_NEEDS_CSUM and vnet.parse(frame)[4:] != (at - vnet.SIZE, tcp.CHECKSUM_AT):
+        return 0
+    return at if frame[at + 13] & ~tcp.PSH == tcp.ACK else 0
+
+
+def _is_intact(frame, at, size):
+    """Whether the IP header's length is the frame's, and the checksums are right."""
+    if at == _TCP_AT4:
+        length = frame[_IP_AT + 2] << 8 | frame[_IP_AT + 3]
+        if length != size - _IP_AT or int.from_bytes(frame[_IP_AT:at], "big") % 0xFFFF:
+            return False
+        addresses_at = at - 8
+    else:
+        length = frame[_IP_AT + 4] << 8 | frame[_IP_AT + 5]
+        if length != size - at:
+            return False
+        addresses_at = at - 32
+    # By one sum: the addresses of the pseudo-header stand before what the checksum covers.
+    return bool(frame[0] & _VOUCHED) or checksum.valid(frame[addresses_at:], 6 + size - at)
+
+
+_masks = {}
+
+
+def _differing(at, header):
+    """The bits in which the headers of a run may differ, as a number; *header* bytes, with TCP's beginning at *at*."""
+    mask = _masks.get((at, header))
+    if mask is None:
+        bits = bytearray(header)
+        if at == _TCP_AT4:  # total length, identification, checksum
+            bits[_IP_AT + 2 : _IP_AT + 6] = b"\xff\xff\xff\xff"
+            bits[_IP_AT + 10 : _IP_AT + 12] = b"\xff\xff"
+        else:  # payload length
+            bits[_IP_AT + 4 : _IP_AT + 6] = b"\xff\xff"
+        bits[at + 4 : at + 8] = b"\xff\xff\xff\xff"
+        bits[at + 13] = tcp.PSH
+        bits[at + 16 : at + 18] = b"\xff\xff"
+        mask = _masks[at, header] = int.from_bytes(bits, "big")
+    return mask
+
+
+def _end(joined, run, header, at):
+    """Put what the frames of a run are together, with *header* bytes of headers each, to the end of *joined*."""
+    if len(run) < 2:
+        joined.extend(run)
+        return
+    first, last = run[0], run[-1]
+    size = (len(run) - 1) * (len(first) - header) + len(last) - header
+    head = bytearray(first[vnet.SIZE : header])
+    ip = ethernet.HEADER_LENGTH
+    if at == _TCP_AT4:
+        kind = vnet.GSO_TCPV4
+        head[ip + 2 : ip + 4] = (header - _IP_AT + size).to_bytes(2, "big")
+        head[ip + 10 : ip + 12] = b"\0\0"
+        head[ip + 10 : ip + 12] = checksum.checksum(head[ip : ip + 20]).to_bytes(2, "big")
+    else:
+        kind = vnet.GSO_TCPV6
+        head[ip + 4 : ip + 6] = (header - at + size).to_bytes(2, "big")
+    head[at + 13 - vnet.SIZE] |= last[at + 13]  # PSH
+    vouched = vnet.build(vnet.F_DATA_VALID, kind, header - vnet.SIZE, len(first) - header)
+    joined.append(b"".join([vouched, head, *[frame[header:] for frame in run]]))
