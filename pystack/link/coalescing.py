@@ -19,16 +19,16 @@ def coalesce(frames):
     """
     joined = []
     run, due = [], 0  # frames, and the next number
-    head = differing = 0  # the headers of the first, and what of them may differ
+    head = same = below = 0  # the headers of the first as a number; its bits that must be so; where TCP's number ends
     header = whole = at = 0  # bytes of them and of the frame; where TCP's begins
     for frame in frames:
         size = len(frame)
         if run:
             both = int.from_bytes(frame[:header], "big")
             if (
-                not (both ^ head) & ~differing
+                not (both ^ head) & same
+                and both >> below & 0xFFFFFFFF == due
                 and header < size <= whole
-                and int.from_bytes(frame[at + 4 : at + 8], "big") == due
                 and header - _IP_AT + (len(run) + 1) * (whole - header) <= _LARGEST
                 and _is_intact(frame, at, size)
             ):
@@ -41,34 +41,35 @@ def coalesce(frames):
             _end(joined, run, header, at)
             run = []
         at = _tcp_at(frame, size)
-        header = at + (frame[at + 12] >> 4) * 4 if at else 0
-        if not at + tcp.HEADER_LENGTH <= header < size or not at or not _is_intact(frame, at, size):
+        if not at or frame[at + 13] & tcp.PSH or not _is_intact(frame, at, size):
             joined.append(frame)  # if it is wrong it is dropped, and counted, by who reads it
-        elif frame[at + 13] & tcp.PSH:
-            joined.append(frame)
         else:
+            header = at + (frame[at + 12] >> 4) * 4
             run, whole = [frame], size
-            head, differing = int.from_bytes(frame[:header], "big"), _differing(at, header)
-            due = (int.from_bytes(frame[at + 4 : at + 8], "big") + size - header) & 0xFFFFFFFF
+            head, same, below = int.from_bytes(frame[:header], "big"), _same(at, header), 8 * (header - at - 8)
+            due = ((head >> below) + size - header) & 0xFFFFFFFF
     _end(joined, run, header, at)
     return joined
 
 
 def _tcp_at(frame, size):
     """Where the TCP header of a frame begins that may belong to a run; else 0."""
-    if size <= _TCP_AT4 + tcp.HEADER_LENGTH or frame[1]:  # which the device has joined already
+    if size <= _TCP_AT4 + tcp.HEADER_LENGTH:
         return 0
     kind = frame[_IP_AT - 2 : _IP_AT]
     if kind == b"\x08\x00":
         at = _TCP_AT4
-        # Without options; no fragment.
+    elif kind == b"\x86\xdd" and size > _TCP_AT6 + tcp.HEADER_LENGTH:
+        at = _TCP_AT6
+    else:
+        return 0
+    header = (frame[at + 12] >> 4) * 4
+    if size <= at + header or header < tcp.HEADER_LENGTH or frame[1]:  # no text, or the device has joined it already
+        return 0
+    if at == _TCP_AT4:  # without options; no fragment
         if frame[_IP_AT] != 0x45 or frame[_IP_AT + 9] != 6 or frame[_IP_AT + 6] & 0x3F or frame[_IP_AT + 7]:
             return 0
-    elif kind == b"\x86\xdd":
-        at = _TCP_AT6
-        if size <= at + tcp.HEADER_LENGTH or frame[_IP_AT] >> 4 != 6 or frame[_IP_AT + 6] != 6:
-            return 0
-    else:
+    elif frame[_IP_AT] >> 4 != 6 or frame[_IP_AT + 6] != 6:
         return 0
     if frame[0] & vnet.F_NEEDS_CSUM and vnet.parse(frame)[4:] != (at - vnet.SIZE, tcp.CHECKSUM_AT):
         return 0
@@ -94,19 +95,19 @@ def _is_intact(frame, at, size):
 _masks = {}
 
 
-def _differing(at, header):
-    """The bits in which the headers of a run may differ, as a number; *header* bytes, with TCP's beginning at *at*."""
+def _same(at, header):
+    """The bits in which the headers of a run may not differ, as a number; *header* bytes, TCP's beginning at *at*."""
     mask = _masks.get((at, header))
     if mask is None:
-        bits = bytearray(header)
+        bits = bytearray(b"\xff" * header)
         if at == _TCP_AT4:  # total length, identification, checksum
-            bits[_IP_AT + 2 : _IP_AT + 6] = b"\xff\xff\xff\xff"
-            bits[_IP_AT + 10 : _IP_AT + 12] = b"\xff\xff"
+            bits[_IP_AT + 2 : _IP_AT + 6] = bytes(4)
+            bits[_IP_AT + 10 : _IP_AT + 12] = bytes(2)
         else:  # payload length
-            bits[_IP_AT + 4 : _IP_AT + 6] = b"\xff\xff"
-        bits[at + 4 : at + 8] = b"\xff\xff\xff\xff"
-        bits[at + 13] = tcp.PSH
-        bits[at + 16 : at + 18] = b"\xff\xff"
+            bits[_IP_AT + 4 : _IP_AT + 6] = bytes(2)
+        bits[at + 4 : at + 8] = bytes(4)
+        bits[at + 13] &= ~tcp.PSH
+        bits[at + 16 : at + 18] = bytes(2)
         mask = _masks[at, header] = int.from_bytes(bits, "big")
     return mask
 

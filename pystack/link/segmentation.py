@@ -30,19 +30,19 @@ def segments(frame, checksum_offload):
     cut = []
     for index, (views, length) in enumerate(pieces):
         if index < 2 or index == last:
-            template = _template(whole, at, size, length, index > 0, index == last, checksum_offload)
-            total = 0 if checksum_offload else checksum.partial(template[at:])
-        headers = bytearray(template)
-        number = (seq & 0xFFFFFFFF).to_bytes(4, "big")
-        headers[at + 4 : at + 8] = number
+            headers = _template(whole, at, size, length, index > 0, index == last, checksum_offload)
+            before, rest, tail = bytes(headers[: at + 4]), bytes(headers[at + 8 : at + 16]), bytes(headers[at + 18 :])
+            total = checksum.partial(headers[at:])
+            sum_ = bytes(headers[at + 16 : at + 18])
         if numbered:
-            _number(headers, whole, index)
+            before = _numbered(headers, whole, index)[: at + 4]
+        number = (seq & 0xFFFFFFFF).to_bytes(4, "big")
         if not checksum_offload:
             text = views[0] if len(views) == 1 else b"".join(views)
             # As `checksum.checksum`; the pseudo-header is never all zeros.
-            sum_ = (0xFFFF - (total + int.from_bytes(number, "big") + checksum.total(text)) % 0xFFFF) % 0xFFFF
-            headers[at + 16 : at + 18] = sum_.to_bytes(2, "big")
-        cut.append((headers, *views))
+            value = (total + int.from_bytes(number, "big") + checksum.total(text)) % 0xFFFF
+            sum_ = ((0xFFFF - value) % 0xFFFF).to_bytes(2, "big")
+        cut.append((b"".join((before, number, rest, sum_, tail)), *views))
         seq += length
     return cut
 
@@ -71,11 +71,12 @@ def _template(whole, at, size, length, later, last, checksum_offload):
     return headers
 
 
-def _number(headers, whole, index):
-    """Give an IPv4 header the identification that comes *index* after the super-segment's."""
+def _numbered(headers, whole, index):
+    """IPv4 headers with the identification that comes *index* after the super-segment's."""
     identification = int.from_bytes(whole[_IP_AT + 4 : _IP_AT + 6], "big") + index
     headers[_IP_AT + 4 : _IP_AT + 6] = (identification & 0xFFFF).to_bytes(2, "big")
     _sum_up(headers)
+    return bytes(headers)
 
 
 def _sum_up(headers):
