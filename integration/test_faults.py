@@ -57,8 +57,7 @@ def test_a_signal_at_any_moment_of_the_start_leaves_nothing(runner, number):
     for step in range(12):
         program = runner.start("-c", "print('up', flush=True); import time; time.sleep(600)")
         gevent.sleep(step * 0.03)  # this is what is tested: each time another moment
-        program.signal(number)
-        assert program.wait(20).status != 0
+        assert program.end_by(number).status != 0
         runner.until_no_engine()
     assert not any(name.startswith("pystack") for name in links(runner))
 

@@ -119,6 +119,21 @@ class Process:
         """Send a signal to the program alone, not to its group."""
         self._popen.send_signal(number)
 
+    def end_by(self, number, timeout=20):
+        """Send a signal, and wait for the end that it means. Returns `Completed`.
+
+        Python drops a KeyboardInterrupt that comes while a weak reference calls back, and says so: then it gets another.
+        """
+        deadline = time.monotonic() + timeout
+        self.signal(number)
+        dropped = 0
+        while self._popen.poll() is None and time.monotonic() < deadline:
+            if number == signal.SIGINT and self.err.count("Exception ignored in") > dropped:
+                dropped += 1
+                self.signal(number)
+            gevent.sleep(0.01)
+        return self.wait(0)
+
     def wait(self, timeout=60):
         """Wait for its end. Returns `Completed`; one that takes longer is killed and fails the test."""
         try:
