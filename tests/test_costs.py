@@ -63,6 +63,22 @@ def cost(stack, work):
     return {name: value - before[name] for name, value in counted(stack).items()}
 
 
+@contextmanager
+def counting_calls(found):
+    """Meanwhile ``found["calls"]`` counts the calls of Python functions, in all greenlets."""
+
+    def count(frame, event, argument):
+        found["calls"] += event == "call"
+
+    greenlet.settrace(lambda event, which: sys.setprofile(count))  # each greenlet has its own
+    sys.setprofile(count)
+    try:
+        yield
+    finally:
+        greenlet.settrace(None)
+        sys.setprofile(None)
+
+
 def test_a_request_and_its_answer_are_one_packet_each(connected):
     here, there, client, server, _ = connected
 
@@ -126,26 +142,13 @@ def test_bulk_data_costs_few_units_and_few_hops(connected):
     transfer()
     for stack, way in ((here, "packets sent"), (there, "packets received")):
         found = cost(stack, transfer)
-        units = 10 * (20 if large or way == "packets sent" else 720)
-        assert found[way] <= units, found
-        assert found["turns"] <= 10 * (120 if large else 250), found
+        assert found[way] <= 10 * (20 if large or way == "packets sent" else 30), found
+        assert found["turns"] <= 10 * (20 if large else 70), found
         assert found["drops"] == 0
-
-
-@contextmanager
-def counting_calls(found):
-    """Meanwhile ``found["calls"]`` counts the calls of Python functions, in all greenlets."""
-
-    def count(frame, event, argument):
-        found["calls"] += event == "call"
-
-    greenlet.settrace(lambda event, which: sys.setprofile(count))  # each greenlet has its own
-    sys.setprofile(count)
-    try:
-        yield
-    finally:
-        greenlet.settrace(None)
-        sys.setprofile(None)
+    found = Counter()
+    with counting_calls(found):
+        transfer()
+    assert found["calls"] <= 10 * (2_000 if large else 9_000)  # of both stacks
 
 
 def echo(sock):

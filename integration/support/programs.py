@@ -122,7 +122,7 @@ class Process:
     def end_by(self, number, timeout=20):
         """Send a signal, and wait for the end that it means. Returns `Completed`.
 
-        Python drops a KeyboardInterrupt that comes while a weak reference calls back, and says so: then it gets another.
+        Python drops a KeyboardInterrupt in the callback of a weak reference, and says so: then it is sent again.
         """
         deadline = time.monotonic() + timeout
         self.signal(number)
