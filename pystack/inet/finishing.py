@@ -28,12 +28,13 @@ def segment_count(packet, length, header_length):
 
 
 def finish_checksum(packet, length, header_length, offload):
-    """Complete the transport checksum at ``packet.checksum_at``, or leave the rest of it to the device.
+    """Complete the transport checksum at ``packet.checksum_at``, or leave the rest of it to the device, or to the link
+    layer, which cuts super-segments for a device that does not.
 
     Args:
         length: of the IP packet.
         header_length: of the IP header without options.
-        offload: the device completes it: then only the pseudo-header's sum is stored, and ``packet.vnet`` set.
+        offload: somebody else completes it: then only the pseudo-header's sum is stored, and ``packet.vnet`` set.
     """
     at = packet.checksum_at
     ip_length = header_length + len(packet.options)

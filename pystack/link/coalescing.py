@@ -1,21 +1,20 @@
 """Joining TCP segments that came together into super-segments, before anybody looks at them (Linux's GRO)."""
 
 from pystack.wire import checksum, ethernet, tcp, vnet
+from pystack.wire.vnet import IP_AT
 
 FEWEST = 3  # frames of a batch in which it is worth a look
-_IP_AT = vnet.SIZE + ethernet.HEADER_LENGTH
-_TCP_AT4 = _IP_AT + 20  # behind an IPv4 header without options
-_TCP_AT6 = _IP_AT + 40  # behind an IPv6 header without extensions
+_TCP_AT4 = IP_AT + 20  # behind an IPv4 header without options
+_TCP_AT6 = IP_AT + 40  # behind an IPv6 header without extensions
 _LARGEST = 65_535  # bytes of a super-segment's packet
-_VOUCHED = vnet.F_NEEDS_CSUM | vnet.F_DATA_VALID
 
 
-def coalesce(frames):
-    """The frames with their runs joined, as a device with offload would have done: consecutive ones that differ in
-    sequence number, lengths, identification, checksums and text alone.
+def coalesce(frames, mac):
+    """The frames with their runs joined, as a device with offload would have done: consecutive ones for *mac* that
+    differ in sequence number, lengths, identification, checksums and text alone.
 
-    As in Linux's tcp_gro_receive only plain ACKs with text are joined, all of one size but the last, PSH being on the
-    last at most. Their checksums are verified before.
+    As in Linux's tcp_gro_receive only ACKs with text and nothing else to say are joined, all of one size but the last,
+    PSH being on the last at most. Their checksums are verified; what is wrong is left to who drops and counts it.
     """
     joined = []
     run, due = [], 0  # frames, and the next number
@@ -29,7 +28,8 @@ def coalesce(frames):
                 not (both ^ head) & same
                 and both >> below & 0xFFFFFFFF == due
                 and header < size <= whole
-                and header - _IP_AT + (len(run) + 1) * (whole - header) <= _LARGEST
+                and header - IP_AT + (len(run) + 1) * (whole - header) <= _LARGEST
+                and (len(run) > 1 or _is_intact(run[0], at, whole))  # not before: most runs may be of one
                 and _is_intact(frame, at, size)
             ):
                 run.append(frame)
@@ -40,9 +40,9 @@ def coalesce(frames):
                 continue
             _end(joined, run, header, at)
             run = []
-        at = _tcp_at(frame, size)
-        if not at or frame[at + 13] & tcp.PSH or not _is_intact(frame, at, size):
-            joined.append(frame)  # if it is wrong it is dropped, and counted, by who reads it
+        at = _tcp_at(frame, size, mac)
+        if not at or frame[at + 13] & tcp.PSH:
+            joined.append(frame)
         else:
             header = at + (frame[at + 12] >> 4) * 4
             run, whole = [frame], size
@@ -52,11 +52,11 @@ def coalesce(frames):
     return joined
 
 
-def _tcp_at(frame, size):
+def _tcp_at(frame, size, mac):
     """Where the TCP header of a frame begins that may belong to a run; else 0."""
     if size <= _TCP_AT4 + tcp.HEADER_LENGTH:
         return 0
-    kind = frame[_IP_AT - 2 : _IP_AT]
+    kind = frame[IP_AT - 2 : IP_AT]
     if kind == b"\x08\x00":
         at = _TCP_AT4
     elif kind == b"\x86\xdd" and size > _TCP_AT6 + tcp.HEADER_LENGTH:
@@ -66,30 +66,32 @@ def _tcp_at(frame, size):
     header = (frame[at + 12] >> 4) * 4
     if size <= at + header or header < tcp.HEADER_LENGTH or frame[1]:  # no text, or the device has joined it already
         return 0
-    if at == _TCP_AT4:  # without options; no fragment
-        if frame[_IP_AT] != 0x45 or frame[_IP_AT + 9] != 6 or frame[_IP_AT + 6] & 0x3F or frame[_IP_AT + 7]:
+    if frame[10:16] != mac or frame[16] & 1:  # which the link layer drops, each by itself
+        return 0
+    if at == _TCP_AT4:  # without options, and of the flags and the fragment's offset no bit but DF
+        if frame[IP_AT] != 0x45 or frame[IP_AT + 9] != 6 or frame[IP_AT + 6] & 0xBF or frame[IP_AT + 7]:
             return 0
-    elif frame[_IP_AT] >> 4 != 6 or frame[_IP_AT + 6] != 6:
+    elif frame[IP_AT] >> 4 != 6 or frame[IP_AT + 6] != 6:
         return 0
     if frame[0] & vnet.F_NEEDS_CSUM and vnet.parse(frame)[4:] != (at - vnet.SIZE, tcp.CHECKSUM_AT):
         return 0
-    return at if frame[at + 13] & ~tcp.PSH == tcp.ACK else 0
+    return at if frame[at + 13] & ~(tcp.PSH | tcp.ECE) == tcp.ACK else 0
 
 
 def _is_intact(frame, at, size):
     """Whether the IP header's length is the frame's, and the checksums are right."""
     if at == _TCP_AT4:
-        length = frame[_IP_AT + 2] << 8 | frame[_IP_AT + 3]
-        if length != size - _IP_AT or int.from_bytes(frame[_IP_AT:at], "big") % 0xFFFF:
+        length = frame[IP_AT + 2] << 8 | frame[IP_AT + 3]
+        if length != size - IP_AT or int.from_bytes(frame[IP_AT:at], "big") % 0xFFFF:
             return False
         addresses_at = at - 8
     else:
-        length = frame[_IP_AT + 4] << 8 | frame[_IP_AT + 5]
+        length = frame[IP_AT + 4] << 8 | frame[IP_AT + 5]
         if length != size - at:
             return False
         addresses_at = at - 32
     # By one sum: the addresses of the pseudo-header stand before what the checksum covers.
-    return bool(frame[0] & _VOUCHED) or checksum.valid(frame[addresses_at:], 6 + size - at)
+    return bool(frame[0] & vnet.VOUCHED) or checksum.valid(frame[addresses_at:], 6 + size - at)
 
 
 _masks = {}
@@ -101,10 +103,10 @@ def _same(at, header):
     if mask is None:
         bits = bytearray(b"\xff" * header)
         if at == _TCP_AT4:  # total length, identification, checksum
-            bits[_IP_AT + 2 : _IP_AT + 6] = bytes(4)
-            bits[_IP_AT + 10 : _IP_AT + 12] = bytes(2)
+            bits[IP_AT + 2 : IP_AT + 6] = bytes(4)
+            bits[IP_AT + 10 : IP_AT + 12] = bytes(2)
         else:  # payload length
-            bits[_IP_AT + 4 : _IP_AT + 6] = bytes(2)
+            bits[IP_AT + 4 : IP_AT + 6] = bytes(2)
         bits[at + 4 : at + 8] = bytes(4)
         bits[at + 13] &= ~tcp.PSH
         bits[at + 16 : at + 18] = bytes(2)
@@ -123,8 +125,8 @@ def _end(joined, run, header, at):
     ip = ethernet.HEADER_LENGTH
     if at == _TCP_AT4:
         kind = vnet.GSO_TCPV4
-        head[ip + 2 : ip + 4] = (header - _IP_AT + size).to_bytes(2, "big")
-        head[ip + 10 : ip + 12] = b"\0\0"
+        head[ip + 2 : ip + 4] = (header - IP_AT + size).to_bytes(2, "big")
+        head[ip + 10 : ip + 12] = bytes(2)
         head[ip + 10 : ip + 12] = checksum.checksum(head[ip : ip + 20]).to_bytes(2, "big")
     else:
         kind = vnet.GSO_TCPV6

@@ -1,4 +1,5 @@
-"""The link core of one interface: virtio-net and Ethernet headers, ARP, and whom a packet goes to."""
+"""The link core of one interface: virtio-net and Ethernet headers, ARP, and whom a packet goes to; and what the device
+cannot do: join segments, and cut them."""
 
 from collections import Counter
 
@@ -10,10 +11,9 @@ from pystack.link.neighbors import NAMES, NeighborTable
 from pystack.link.segmentation import segments
 from pystack.packet import BROADCAST, HOST, MULTICAST, RxPacket
 from pystack.wire import arp, ethernet, vnet
+from pystack.wire.vnet import IP_AT
 
-_IP_AT = vnet.SIZE + ethernet.HEADER_LENGTH
-_TYPE_AT = _IP_AT - 2
-_VOUCHED = vnet.F_NEEDS_CSUM | vnet.F_DATA_VALID
+_TYPE_AT = IP_AT - 2
 _NO_OFFLOAD = vnet.ZERO
 _ARP_OPERATIONS = frozenset((arp.REQUEST, arp.REPLY))
 _LIMITED_BROADCAST = frozenset((b"\xff" * 4,))
@@ -35,7 +35,7 @@ class LinkLayer:
         checksum_offload: the device completes checksums.
     """
 
-    def __init__(self, index, mac, *, random, resolves=True, segment_offload=True, checksum_offload=True):
+    def __init__(self, index, mac, *, random, segment_offload, checksum_offload, resolves=True):
         self.outboxes = {"inet": [], "control": [], "device": []}
         self.drops = Counter()
         self.counts = Counter()
@@ -66,15 +66,18 @@ class LinkLayer:
     # -- the four calls -----------------------------------------------------------------------------------------------
 
     def receive(self, frames, now):
-        """Take frames as a device gives them: ``bytes``, virtio-net header first."""
+        """Take frames as a device gives them: ``bytes``, virtio-net header first. Segments that go together become one
+        packet."""
         counts, drops, up = self.counts, self.drops, self.outboxes["inet"]
         mac = self._mac
         counts["InFrames"] += len(frames)
-        if len(frames) >= FEWEST and self._resolves:
-            frames = coalesce(frames)
+        if len(frames) >= FEWEST and self._resolves:  # on a loopback, as in Linux, what is sent is large already
+            count = len(frames)
+            frames = coalesce(frames, mac)
+            counts["Joined"] += count - len(frames)
         passed = 0
         for frame in frames:
-            if len(frame) < _IP_AT:
+            if len(frame) < IP_AT:
                 drops[errors.TRUNCATED_FRAME] += 1
                 continue
             destination = frame[10:16]
@@ -88,9 +91,9 @@ class LinkLayer:
             if frame[16] & 1:  # IEEE 802.3 §3.2.3: a group is nobody's source
                 drops[errors.OTHER_HOST] += 1
                 continue
-            kind = frame[_TYPE_AT:_IP_AT]
+            kind = frame[_TYPE_AT:IP_AT]
             if kind == b"\x08\x00" or kind == b"\x86\xdd":
-                packet = RxPacket(frame, _IP_AT, len(frame), self._index, cast)
+                packet = RxPacket(frame, IP_AT, len(frame), self._index, cast)
                 if (frame[0] or frame[1]) and not self._read_vnet(packet):
                     drops[errors.BAD_VNET_HEADER] += 1
                     continue
@@ -120,7 +123,7 @@ class LinkLayer:
                     continue
             frame = ((packet.vnet or _NO_OFFLOAD) + header + packet.header, *packet.payload)
             if packet.gso_size and not self._segment_offload:
-                cut = segments(frame, self._checksum_offload)
+                cut = segments(frame, packet.gso_size, self._checksum_offload)
                 sent += len(cut)
                 down.extend(cut)
             else:
@@ -159,7 +162,7 @@ class LinkLayer:
         flags, gso_type, _, gso_size, csum_start, csum_offset = vnet.parse(frame)
         if flags & vnet.F_NEEDS_CSUM and csum_start + csum_offset + 2 > len(frame) - vnet.SIZE:
             return False
-        packet.checksum_trusted = bool(flags & _VOUCHED)
+        packet.checksum_trusted = bool(flags & vnet.VOUCHED)
         if gso_type:
             if gso_type & ~vnet.GSO_ECN not in _KNOWN_GSO or not gso_size:
                 return False
@@ -184,7 +187,7 @@ class LinkLayer:
     def _receive_arp(self, frame, now):
         """As Linux's arp_process: requests for us are answered, and only who asks us is remembered unasked."""
         self.counts["ArpInMsgs"] += 1
-        fields = arp.parse(frame, _IP_AT, len(frame))
+        fields = arp.parse(frame, IP_AT, len(frame))
         if fields is None or fields[0] not in _ARP_OPERATIONS or fields[1][0] & 1 or self._bad_sender(fields[2]):
             self.drops[errors.BAD_ARP] += 1
             return

@@ -5,14 +5,17 @@ TAP speaks the legacy form: fields in the host's byte order. Offsets in it count
 
 import struct
 
+from pystack.wire import ethernet
 from pystack.wire.checksum import checksum
 
 SIZE = 10
+IP_AT = SIZE + ethernet.HEADER_LENGTH  # where a frame's IP header begins
 _HEADER = struct.Struct("=BBHHHH")
 
 # flags
 F_NEEDS_CSUM = 1  # the checksum field holds the pseudo-header's sum; the rest is still to be added
 F_DATA_VALID = 2  # the checksum was verified
+VOUCHED = F_NEEDS_CSUM | F_DATA_VALID  # by either the device vouches for it
 
 # gso_type
 GSO_NONE = 0

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from pystack.device import memory
 from pystack.layers import Interface
-from pystack.wire import arp, ipv4
+from pystack.wire import arp, ipv4, tcp
 from tests.support.accounts import assert_every_frame_is_accounted_for
 from tests.support.frames import MAC_A, MAC_B, VNET, A, B, echo, ethernet, ip, udp
-from tests.support.mutate import mutated
+from tests.support.mutate import mutated, repair
 from tests.support.netsim import Host
 from tests.support.peer import Peer
 
@@ -54,6 +54,19 @@ def corpus():
     return frames
 
 
+def run(random):
+    """Three TCP segments that are joined, unless one of them is damaged."""
+    made = []
+    for number in range(3):
+        segment = bytes(tcp.build(1, 2, 100 * number, 5, tcp.ACK, 100)) + bytes(100)
+        frame = bytearray(ethernet(ip(segment, protocol=ipv4.TCP)))
+        repair(frame)
+        made.append(bytes(frame))
+    if random.random() < 0.5:
+        made[random.randrange(3)] = mutated(made, random)
+    return made
+
+
 def igmp_mac():
     """The link-layer address of GROUP."""
     return b"\x01\x00\x5e" + GROUP[1:]
@@ -74,14 +87,14 @@ def test_mutated_frames_do_no_harm():
     link = host.link()
     before = link.counts["InFrames"]
     for done in range(0, FRAMES, BATCH):
-        peer.sends(*(mutated(frames, random) for _ in range(BATCH)))
+        peer.sends(*(mutated(frames, random) for _ in range(BATCH - 3)), *run(random))
         host.echoes.clear()
         host.events.clear()
         network.run_for(random.choice((0.0, 0.001, 0.01, 1.0)))
         peer.frames()
         if done // BATCH == FRAMES // BATCH // 2:
             blocks = sys.getallocatedblocks()
-    assert link.counts["InFrames"] - before == FRAMES
+    assert link.counts["InFrames"] - before == FRAMES and link.counts["Joined"] > FRAMES // BATCH
     assert_every_frame_is_accounted_for(host)
     neighbors, paths = held(host)
     assert neighbors <= 1024 and paths <= 4096

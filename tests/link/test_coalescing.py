@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pystack.link.coalescing import coalesce
+from pystack.link import coalescing
 from pystack.wire import checksum, ethernet, ipv4, ipv6, tcp, tcp_options, vnet
 from tests.support.netsim import two_hosts
 
@@ -48,6 +48,10 @@ def frame(
         fields = {"identification": seq & 0xFFFF, **ip_fields}  # no two alike
         ip = ipv4.build(source, destination, ipv4.TCP, length, ttl=ttl, tos=tos, **fields)
     return head + ethernet.build(to, OTHER_MAC, ethernet.IPV6 if six else ethernet.IPV4) + ip + segment
+
+
+def coalesce(frames):
+    return coalescing.coalesce(frames, MAC)
 
 
 def text(frame):
@@ -93,6 +97,7 @@ def test_numbers_wrap():
         {"flags": tcp.ACK | tcp.URG},
         {"ttl": 63},
         {"to": OTHER_MAC},
+        {"head": vnet.build(vnet.F_DATA_VALID)},
         {"flags_offset": ipv4.DONT_FRAGMENT},
     ],
 )
@@ -169,6 +174,39 @@ def test_checksums_that_the_device_vouches_for_are_not_summed_up(six):
     assert coalesce(sent) == sent
 
 
+@pytest.mark.parametrize("to, source", [(OTHER_MAC, OTHER_MAC), (MAC, b"\x03" + OTHER_MAC[1:])])
+def test_what_the_link_layer_drops_is_left_alone(to, source):
+    """Another host's frames, and those of a group: each is counted."""
+    sent = [each[:16] + source + each[22:] for each in (frame(100 * n, bytes(100), to=to) for n in range(3))]
+    assert coalesce(sent) == sent
+
+
+def test_an_echo_of_congestion_is_joined_to_its_like():
+    sent = [frame(100 * n, bytes(100), flags=tcp.ACK | tcp.ECE * (n > 1)) for n in range(4)]
+    assert [text(each)[1:] for each in coalesce(sent)] == [
+        (tcp.ACK, bytes(200), 100),
+        (tcp.ACK | tcp.ECE, bytes(200), 100),
+    ]
+
+
+def test_extension_headers_are_left_alone():
+    sent = []
+    for n in range(3):
+        plain = frame(100 * n, bytes(100), six=True)
+        ip = ipv6.build(*SIX[::-1], 0, len(plain) - 64 + 8)
+        sent.append(plain[:24] + ip + b"\x06\0\x01\x04\0\0\0\0" + plain[64:])
+    assert coalesce(sent) == sent
+
+
+def test_what_stays_alone_is_not_summed_up(monkeypatch):
+    """Segments of several connections, one by one: TCP will look at the checksums."""
+    sums = []
+    monkeypatch.setattr(checksum, "total", lambda view, total=checksum.total: sums.append(view) or total(view))
+    sent = [frame(100 * (n // 2), bytes(100), port=4000 + n % 2) for n in range(20)]
+    sums.clear()
+    assert coalesce(sent) == sent and not sums
+
+
 @given(st.lists(st.binary(max_size=120), max_size=6), st.integers(0, 2**32))
 def test_any_bytes_do_no_harm(frames, seed):
     random = Random(seed)
@@ -189,7 +227,7 @@ def test_a_host_gets_a_run_as_one_packet():
     link.receive([frame(1000 + 100 * n, bytes(100), to=mac) for n in range(4)], 0.0)
     (packet,) = link.outboxes["inet"]
     assert (packet.gso_size, packet.checksum_trusted) == (100, True)
-    assert link.counts["InFrames"] - before == 4
+    assert (link.counts["InFrames"] - before, link.counts["Joined"]) == (4, 3)
     host.inet.receive([packet], 0.0)
     assert packet.end - packet.at == 32 + 400 and host.drops() == {}
 

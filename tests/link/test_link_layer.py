@@ -29,6 +29,7 @@ class Link:
     """A link layer with OURS claimed (unless told otherwise), its clock, and its outboxes emptied at each look."""
 
     def __init__(self, addresses=(OURS,), probe=False, **how):
+        how = {"segment_offload": True, "checksum_offload": True, **how}
         self.core = LinkLayer(INDEX, OUR_MAC, random=Random(1), **how)
         self.now = 0.0
         if addresses:

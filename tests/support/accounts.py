@@ -4,13 +4,14 @@ from collections import Counter
 
 
 def assert_every_frame_is_accounted_for(host):
-    """Each frame was dropped under a reason, was ARP, or went up; each packet that went up was dropped, delivered or is
-    a fragment; and what was delivered to UDP or ICMP was answered or dropped there."""
+    """Each frame was dropped under a reason, was ARP, was joined to another, or went up; each packet that went up was
+    dropped, delivered or is a fragment; and what was delivered to UDP or ICMP was answered or dropped there."""
     link, inet, udp = host.link(), host.inet, host.layers.cores["udp"]
     link_drops = sum(
         link.drops[reason] for reason in ("truncated_frame", "other_host", "unknown_ethertype", "bad_vnet_header")
     )
-    assert link.counts["InFrames"] == link.counts["InPackets"] + link.counts["ArpInMsgs"] + link_drops
+    known = sum(link.counts[name] for name in ("InPackets", "Joined", "ArpInMsgs"))
+    assert link.counts["InFrames"] == known + link_drops
     counts = Counter()
     for name, count in inet.counts.items():
         counts[name.removeprefix("Ip6")] += count

@@ -16,7 +16,8 @@ def segments(packet):
     below = vnet.build(vnet.F_NEEDS_CSUM, vnet.GSO_TCPV4, 0, packet.gso_size, 34, tcp.CHECKSUM_AT) + bytes(14)
     below += ipv4.build(packet.source, packet.destination, ipv4.TCP, 20)
     return [
-        bytes(headers[44:]) for headers, *_ in segmentation.segments((below + packet.header, *packet.payload), True)
+        bytes(headers[44:])
+        for headers, *_ in segmentation.segments((below + packet.header, *packet.payload), packet.gso_size, True)
     ]
 
 
