@@ -49,6 +49,7 @@ _CONNECTED = {"connection": _CONNECTION, "sender": ("pystack.tcp.sender", "Sende
 _INTERFACE = {"interface": ("pystack.inet.interfaces", "InterfaceState")}
 _ESTIMATOR = {"rtt": ("pystack.tcp.rtt", "RttEstimator")}
 
+_OFFSETS = dict.fromkeys(("size", "at", "header", "whole", "below", "length"), "Py_ssize_t")
 _SUMMED = {
     "octets": "bytes",
     "words": "const unsigned char *",
@@ -93,6 +94,7 @@ TYPES = {
     "pystack.inet.layer.InetLayer.receive": {"packet": _RECEIVED},
     "pystack.inet.layer.InetLayer.transmit": {"packet": _SENT},
     "pystack.wire.checksum._sum": _SUMMED,
+    "pystack.link.coalescing": {**dict.fromkeys(("frame", "first", "last"), "bytes"), **_OFFSETS},
     "pystack.link.layer.LinkLayer.receive": {"packet": _RECEIVED},
     "pystack.link.layer.LinkLayer._read_vnet": {"packet": _RECEIVED},
     "pystack.link.layer.LinkLayer.transmit": {"packet": _SENT},

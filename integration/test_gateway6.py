@@ -15,11 +15,13 @@ BOTH = ("--address", f"{GUEST}/64")  # beside the IPv4 address
 FETCH = "import sys, urllib.request; print('got=' + urllib.request.urlopen(sys.argv[1]).read().decode().strip())"
 
 CONNECT = """
-import errno, socket, sys
+import errno, socket, sys, time
+began = time.monotonic()
 try:
     socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=10)
 except OSError as error:
     print("error=" + errno.errorcode[error.errno])
+print("seconds=" + str(time.monotonic() - began))
 """
 
 # Two addresses of one name, the IPv6 one first.
@@ -119,9 +121,8 @@ def test_a_published_port(runner):
 
 def test_what_the_kernel_cannot_do_is_what_the_program_gets(runner, outside):
     def connect(address):
-        began = time.monotonic()
         facts = runner.run("-c", CONNECT, address, ELSEWHERE, options=BOTH).facts()
-        assert time.monotonic() - began < 5
+        assert float(facts["seconds"]) < 5  # the kernel gives a neighbour 3
         return facts["error"]
 
     assert connect(SERVER) == connect(HOST) == "ECONNREFUSED"

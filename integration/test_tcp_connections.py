@@ -24,8 +24,8 @@ def serve(stack, count):
 
 
 def left(stack):
-    """What TCP holds, once TIME-WAITs of 0.1 s are over."""
-    for _ in range(50):
+    """What TCP holds, once TIME-WAITs of 0.1 s, and timeouts that were called off, are over."""
+    for _ in range(400):
         held = stack.held()
         if held == NOTHING:
             break

@@ -41,9 +41,8 @@ def of_the_kernel(seed):
         sink = kernel(right, "serve", PORT, "sink")
         sink.stdout.readline()
         source = kernel(left, "source", RIGHT, PORT, SIZE, seed, PEER_CONGESTION="cubic")
-        seconds = outcome(sink)["seconds"]
         outcome(source)
-        return seconds
+        return outcome(sink)["seconds"]
 
 
 def test_goodput_at_1_percent_loss_and_50_ms_is_the_kernels(namespace):

@@ -34,6 +34,9 @@ def cable(left, right, wrap):
     drivers = [DeviceDriver(f"cable{index}", device, clock, supervisor) for index, device in enumerate(devices)]
     for device in devices:
         device.open()
+    # A relay that is late must not make a neighbour unreachable.
+    left.ip(f"neigh replace {RIGHT} lladdr {taps[1].host_mac.hex(':')} dev kk0 nud permanent")
+    right.ip(f"neigh replace {LEFT} lladdr {taps[0].host_mac.hex(':')} dev kk0 nud permanent")
     try:
         drivers[0].connect(_Towards(drivers[1]))
         drivers[1].connect(_Towards(drivers[0]))
