@@ -47,6 +47,8 @@ class Scale:
 
     bulk: int = 1_000_000_000  # bytes
     bulk_without_offload: int = 300_000_000
+    streams: tuple = (("on", (1, 4)), ("checksums", (1, 4)), ("off", (1,)))  # at once, by offload
+    pinned: tuple = (True, False)
     trips: int = 5_000
     seconds: float = 3.0  # of what is counted by the second
     datagram_seconds: float = 10.0
@@ -60,6 +62,8 @@ class Scale:
 QUICK = Scale(
     bulk=30_000_000,
     bulk_without_offload=5_000_000,
+    streams=(("on", (1, 4)), ("checksums", (1,)), ("off", (1,))),
+    pinned=(True,),
     trips=100,
     seconds=0.3,
     datagram_seconds=0.5,
@@ -79,7 +83,7 @@ def bulk(figures, scale):
         ("off", scale.bulk_without_offload, "MTU 1500, no checksum offload"),
     ):
         with World(offload) as world:
-            for streams in (1,) if offload == "off" else (1, 4):
+            for streams in dict(scale.streams)[offload]:
                 for role, name in (("d", "receive"), ("u", "send")):
                     found = []
                     for side in (KERNEL, PYSTACK):
@@ -101,7 +105,7 @@ def latency(figures, scale):
     """2: round trips of small messages."""
     with World() as world:
         for kind, title in (("tcp", "TCP, 1 byte"), ("udp", "UDP, 64 bytes")):
-            for pinned in (True, False):
+            for pinned in scale.pinned:
                 where = "pinned" if pinned else "unpinned"
                 sides = [replace(side, pinned=pinned) for side in (KERNEL, INLINE, PYSTACK)]
                 times = []
@@ -113,7 +117,7 @@ def latency(figures, scale):
                     _add_quantiles(
                         figures, f"{title}, {where}, engine {side.engine}", times[0], each, pinned and target
                     )
-        for pinned in (True, False):
+        for pinned in scale.pinned:
             where = "pinned" if pinned else "unpinned"
             times = []
             for side in (replace(KERNEL, pinned=pinned), replace(PYSTACK, pinned=pinned)):
