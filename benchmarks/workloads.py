@@ -51,6 +51,7 @@ class Scale:
     pinned: tuple = (True, False)
     trips: int = 5_000
     seconds: float = 3.0  # of what is counted by the second
+    datagram_rates: tuple = (10_000, 20_000)  # 1/s
     datagram_seconds: float = 10.0
     download: int = 100_000_000  # bytes
     connections: tuple = (1, 10, 100, 1_000, 10_000)
@@ -66,6 +67,7 @@ QUICK = Scale(
     pinned=(True,),
     trips=100,
     seconds=0.3,
+    datagram_rates=(20_000,),
     datagram_seconds=0.5,
     download=5_000_000,
     connections=(1, 100),
@@ -150,7 +152,7 @@ def connections(figures, scale):
 def datagrams(figures, scale):
     """4: UDP at a fixed rate."""
     with World() as world:
-        for rate in (10_000, 20_000):
+        for rate in scale.datagram_rates:
             count = int(rate * scale.datagram_seconds)
             heard, spoken = [], []
             for side in (KERNEL, PYSTACK):
