@@ -10,7 +10,7 @@ from collections import Counter, OrderedDict
 from pystack import errors
 from pystack.deadlines import Agenda
 from pystack.packet import RxPacket
-from pystack.wire import checksum, ipv4, ipv6
+from pystack.wire import ipv4, ipv6
 
 MAX_BYTES = 4 << 20  # Linux: net.ipv4.ipfrag_high_thresh
 MAX_ASSEMBLIES = 1024
@@ -281,8 +281,7 @@ def rebuild_ipv4(datagram):
     header[1] = tos
     _U16.pack_into(header, 2, len(header) + datagram.length)
     _U16.pack_into(header, 6, 0)
-    _U16.pack_into(header, 10, 0)
-    _U16.pack_into(header, 10, checksum.checksum(header))
+    ipv4.renew_checksum(header)
     buf = b"".join([header, *datagram.payload])
     packet = RxPacket(buf, len(header), len(buf), first.interface, first.cast)
     packet.ip_at = 0

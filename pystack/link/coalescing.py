@@ -1,6 +1,6 @@
 """Joining TCP segments that came together into super-segments, before anybody looks at them (Linux's GRO)."""
 
-from pystack.wire import checksum, ethernet, tcp, vnet
+from pystack.wire import checksum, ipv4, tcp, vnet
 from pystack.wire.vnet import IP_AT
 
 FEWEST = 3  # frames of a batch in which it is worth a look
@@ -121,16 +121,14 @@ def _end(joined, run, header, at):
         return
     first, last = run[0], run[-1]
     size = (len(run) - 1) * (len(first) - header) + len(last) - header
-    head = bytearray(first[vnet.SIZE : header])
-    ip = ethernet.HEADER_LENGTH
+    head = bytearray(first[:header])
     if at == _TCP_AT4:
         kind = vnet.GSO_TCPV4
-        head[ip + 2 : ip + 4] = (header - IP_AT + size).to_bytes(2, "big")
-        head[ip + 10 : ip + 12] = bytes(2)
-        head[ip + 10 : ip + 12] = checksum.checksum(head[ip : ip + 20]).to_bytes(2, "big")
+        head[IP_AT + 2 : IP_AT + 4] = (header - IP_AT + size).to_bytes(2, "big")
+        ipv4.renew_checksum(head, IP_AT)
     else:
         kind = vnet.GSO_TCPV6
-        head[ip + 4 : ip + 6] = (header - at + size).to_bytes(2, "big")
-    head[at + 13 - vnet.SIZE] |= last[at + 13]  # PSH
-    vouched = vnet.build(vnet.F_DATA_VALID, kind, header - vnet.SIZE, len(first) - header)
-    joined.append(b"".join([vouched, head, *[frame[header:] for frame in run]]))
+        head[IP_AT + 4 : IP_AT + 6] = (header - at + size).to_bytes(2, "big")
+    head[at + 13] |= last[at + 13]  # PSH
+    head[: vnet.SIZE] = vnet.build(vnet.F_DATA_VALID, kind, header - vnet.SIZE, len(first) - header)
+    joined.append(b"".join([head, *[frame[header:] for frame in run]]))

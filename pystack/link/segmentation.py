@@ -37,7 +37,7 @@ def segments(frame, gso_size, checksum_offload):
             sum_ = bytes(headers[at + 16 : at + 18])
         if numbered:
             headers[IP_AT + 4 : IP_AT + 6] = (identification + index & 0xFFFF).to_bytes(2, "big")
-            _sum_up(headers)
+            ipv4.renew_checksum(headers, IP_AT)
             before = bytes(headers[: at + 4])
         number = (seq & 0xFFFFFFFF).to_bytes(4, "big")
         if not checksum_offload:
@@ -62,7 +62,7 @@ def _template(whole, at, more, later, last, checksum_offload):
     length = int.from_bytes(headers[length_at : length_at + 2], "big") + more
     headers[length_at : length_at + 2] = length.to_bytes(2, "big")
     if headers[IP_AT] >> 4 == 4:
-        _sum_up(headers)
+        ipv4.renew_checksum(headers, IP_AT)
     headers[at + 4 : at + 8] = bytes(4)
     if later:
         headers[at + 13] &= ~_ONLY_FIRST
@@ -72,13 +72,6 @@ def _template(whole, at, more, later, last, checksum_offload):
     pseudo = (int.from_bytes(headers[at + 16 : at + 18], "big") + more) % 0xFFFF or 0xFFFF
     headers[at + 16 : at + 18] = pseudo.to_bytes(2, "big")
     return headers
-
-
-def _sum_up(headers):
-    """Put the checksum of an IPv4 header where it belongs."""
-    end = IP_AT + (headers[IP_AT] & 15) * 4
-    headers[IP_AT + 10 : IP_AT + 12] = bytes(2)
-    headers[IP_AT + 10 : IP_AT + 12] = checksum.checksum(headers[IP_AT:end]).to_bytes(2, "big")
 
 
 def _cut(buffers, size):

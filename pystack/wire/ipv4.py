@@ -40,6 +40,13 @@ def build(source, destination, protocol, total_length, *, identification=0, flag
     return HEADER.pack(0x40 | ihl, *fields, total, source, destination) + options
 
 
+def renew_checksum(buf, at=0):
+    """Sum up the header at *at* of a bytearray anew, and store the checksum in its place."""
+    end = at + (buf[at] & 15) * 4
+    buf[at + 10 : at + 12] = bytes(2)
+    buf[at + 10 : at + 12] = checksum.checksum(buf[at:end]).to_bytes(2, "big")
+
+
 def walk_options(options):
     """Walk the option list of a header.
 
