@@ -8,7 +8,7 @@ from integration.support import peer
 from integration.support.namespaces import Namespace
 from integration.support.relay import RIGHT, cable
 from integration.support.stacks import HOST, on_tap
-from integration.support.transfers import PORT, kernel, outcome
+from integration.support.transfers import PORT, ended, kernel, outcome
 from pystack.device.impair import Delay, Impaired, Loss
 
 SIZE = 2_000_000
@@ -23,14 +23,14 @@ def impaired(seed):
 def of_the_stack(seed):
     """Seconds for SIZE bytes from the stack to a kernel."""
     with Namespace() as namespace, on_tap(namespace, wrap=impaired(seed)) as stack:
-        process = kernel(namespace, "serve", PORT, "sink")
-        process.stdout.readline()
-        with stack.connect(HOST, PORT) as stream:
-            for piece in peer.stream(SIZE, seed):
-                stream.sendall(piece)
-            stream.shutdown()
-            assert stream.recv(1) == b""
-        return outcome(process)["seconds"]
+        with ended(kernel(namespace, "serve", PORT, "sink")) as sink:
+            sink.stdout.readline()
+            with stack.connect(HOST, PORT) as stream:
+                for piece in peer.stream(SIZE, seed):
+                    stream.sendall(piece)
+                stream.shutdown()
+                assert stream.recv(1) == b""
+            return outcome(sink)["seconds"]
 
 
 def of_the_kernel(seed):
@@ -38,9 +38,10 @@ def of_the_kernel(seed):
     with ExitStack() as stack:
         left, right = stack.enter_context(Namespace()), stack.enter_context(Namespace())
         stack.enter_context(cable(left, right, impaired(seed)))
-        sink = kernel(right, "serve", PORT, "sink")
+        sink = stack.enter_context(ended(kernel(right, "serve", PORT, "sink")))
         sink.stdout.readline()
         source = kernel(left, "source", RIGHT, PORT, SIZE, seed, PEER_CONGESTION="cubic")
+        stack.enter_context(ended(source))
         outcome(source)
         return outcome(sink)["seconds"]
 

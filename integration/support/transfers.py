@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 from integration.support import peer
@@ -19,6 +20,17 @@ def kernel(namespace, *arguments, **environment):
     return namespace.popen(
         [sys.executable, PEER, *map(str, arguments)], stdout=-1, stderr=-1, env={**os.environ, **environment}
     )
+
+
+@contextmanager
+def ended(process):
+    """Whatever happens, it has ended afterwards, and its pipes are closed."""
+    with process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
 
 
 def outcome(process, timeout=120):
@@ -42,22 +54,16 @@ def transfer(namespace, stack, size, towards_kernel, seed=1, **environment):
     expected = size, peer.digest_of(size, seed)
     arguments = ("sink", STACK, PORT) if towards_kernel else ("source", STACK, PORT, size, seed)
     with stack.listen(PORT) as listener:
-        process = kernel(namespace, *arguments, **environment)
-        try:
-            with listener.accept() as stream:
-                if towards_kernel:
-                    for piece in peer.stream(size, seed):
-                        stream.sendall(piece)
-                    stream.shutdown()
-                    assert stream.recv(1) == b""
-                    report = outcome(process)
-                    assert (report["size"], report["sha256"]) == expected
-                else:
-                    assert receive(stream) == expected
-                    stream.shutdown()
-                    report = outcome(process)
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
+        with ended(kernel(namespace, *arguments, **environment)) as process, listener.accept() as stream:
+            if towards_kernel:
+                for piece in peer.stream(size, seed):
+                    stream.sendall(piece)
+                stream.shutdown()
+                assert stream.recv(1) == b""
+                report = outcome(process)
+                assert (report["size"], report["sha256"]) == expected
+            else:
+                assert receive(stream) == expected
+                stream.shutdown()
+                report = outcome(process)
     return report
