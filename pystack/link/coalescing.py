@@ -1,12 +1,16 @@
-"""Joining TCP segments that came together into super-segments, before anybody looks at them (Linux's GRO)."""
+"""Joining TCP segments that came together into super-segments, before anybody looks at them (Linux's GRO), and leaving
+out ACKs that a later one makes needless (what sch_cake calls an ACK filter)."""
 
-from pystack.wire import checksum, ipv4, tcp, vnet
+from pystack.wire import checksum, ipv4, tcp, tcp_options, vnet
+from pystack.wire.seq import MASK
 from pystack.wire.vnet import IP_AT
 
 FEWEST = 3  # frames of a batch in which it is worth a look
 _TCP_AT4 = IP_AT + 20  # behind an IPv4 header without options
 _TCP_AT6 = IP_AT + 40  # behind an IPv6 header without extensions
 _LARGEST = 65_535  # bytes of a super-segment's packet
+_STAMPED = tcp.HEADER_LENGTH + tcp_options.ALIGNED_LENGTH  # bytes of a header with timestamps, and nothing else
+_HALF = 1 << 31  # of the numbers of 32 bits
 
 
 def coalesce(frames, mac):
@@ -14,9 +18,12 @@ def coalesce(frames, mac):
     differ in sequence number, lengths, identification, checksums and text alone.
 
     As in Linux's tcp_gro_receive only ACKs with text and nothing else to say are joined, all of one size but the last,
-    PSH being on the last at most. Their checksums are verified; what is wrong is left to who drops and counts it.
+    PSH being on the last at most. Of ACKs with nothing to say but how much has come, the last alone is left: they come
+    at one and the same time, so that one counts for all. Checksums are verified; what is wrong is left to who drops and
+    counts it.
     """
     joined = []
+    bare = 0  # where TCP's header begins in the last of them, if it is an ACK without text
     run, due = [], 0  # frames, and the next number
     head = same = below = 0  # the headers of the first as a number; its bits that must be so; where TCP's number ends
     header = whole = at = 0  # bytes of them and of the frame; where TCP's begins
@@ -41,10 +48,18 @@ def coalesce(frames, mac):
             _end(joined, run, header, at)
             run = []
         at = _tcp_at(frame, size, mac)
+        header = at + (frame[at + 12] >> 4) * 4 if at else 0
+        if at and header == size:
+            if at == bare and _supersedes(frame, joined[-1], at, size):
+                joined[-1] = frame
+            else:
+                joined.append(frame)
+            bare = at
+            continue
+        bare = 0
         if not at or frame[at + 13] & tcp.PSH:
             joined.append(frame)
         else:
-            header = at + (frame[at + 12] >> 4) * 4
             run, whole = [frame], size
             head, same, below = int.from_bytes(frame[:header], "big"), _same(at, header), 8 * (header - at - 8)
             due = ((head >> below) + size - header) & 0xFFFFFFFF
@@ -53,18 +68,18 @@ def coalesce(frames, mac):
 
 
 def _tcp_at(frame, size, mac):
-    """Where the TCP header of a frame begins that may belong to a run; else 0."""
-    if size <= _TCP_AT4 + tcp.HEADER_LENGTH:
+    """Where the TCP header of a frame begins that may belong to a run, of text or of ACKs without; else 0."""
+    if size < _TCP_AT4 + tcp.HEADER_LENGTH:
         return 0
     kind = frame[IP_AT - 2 : IP_AT]
     if kind == b"\x08\x00":
         at = _TCP_AT4
-    elif kind == b"\x86\xdd" and size > _TCP_AT6 + tcp.HEADER_LENGTH:
+    elif kind == b"\x86\xdd" and size >= _TCP_AT6 + tcp.HEADER_LENGTH:
         at = _TCP_AT6
     else:
         return 0
     header = (frame[at + 12] >> 4) * 4
-    if size <= at + header or header < tcp.HEADER_LENGTH or frame[1]:  # no text, or the device has joined it already
+    if size < at + header or header < tcp.HEADER_LENGTH or frame[1]:  # or the device has joined it already
         return 0
     if frame[10:16] != mac or frame[16] & 1:  # which the link layer drops, each by itself
         return 0
@@ -94,6 +109,25 @@ def _is_intact(frame, at, size):
     return bool(frame[0] & vnet.VOUCHED) or checksum.valid(frame[addresses_at:], 6 + size - at)
 
 
+def _supersedes(frame, before, at, size):
+    """Whether an ACK without text acknowledges more than the one *before* it, which has nothing else to say."""
+    if frame[at : at + 4] != before[at : at + 4] or len(before) != size:  # the ports: most others differ in these
+        return False
+    stamped = size - at == _STAMPED and frame[at + 20 : at + 24] == tcp_options.ALIGNED
+    if not stamped and size - at != tcp.HEADER_LENGTH:
+        return False  # SACK blocks are each ACK's own
+    if (int.from_bytes(frame, "big") ^ int.from_bytes(before, "big")) & _same_ack(at, size):
+        return False
+    advance = (int.from_bytes(frame[at + 8 : at + 12], "big") - int.from_bytes(before[at + 8 : at + 12], "big")) & MASK
+    if not 0 < advance < _HALF:
+        return False  # a duplicate tells of a loss
+    if stamped:
+        aged = int.from_bytes(frame[at + 24 : at + 28], "big") - int.from_bytes(before[at + 24 : at + 28], "big")
+        if aged & MASK >= _HALF:
+            return False  # an old one: PAWS may drop it
+    return _is_intact(before, at, size) and _is_intact(frame, at, size)
+
+
 _masks = {}
 
 
@@ -111,6 +145,21 @@ def _same(at, header):
         bits[at + 13] &= ~tcp.PSH
         bits[at + 16 : at + 18] = bytes(2)
         mask = _masks[at, header] = int.from_bytes(bits, "big")
+    return mask
+
+
+def _same_ack(at, size):
+    """As `_same`, of ACKs of *size* bytes without text, one of which may take the other's place."""
+    mask = _masks.get((at, size, True))
+    if mask is None:
+        bits = bytearray(b"\xff" * size)
+        if at == _TCP_AT4:  # identification, checksum
+            bits[IP_AT + 4 : IP_AT + 6] = bytes(2)
+            bits[IP_AT + 10 : IP_AT + 12] = bytes(2)
+        bits[at + 8 : at + 12] = bytes(4)
+        bits[at + 14 : at + 18] = bytes(4)  # window, checksum
+        bits[at + 24 : size] = bytes(max(size - at - 24, 0))  # timestamps
+        mask = _masks[at, size, True] = int.from_bytes(bits, "big")
     return mask
 
 

@@ -13,7 +13,8 @@ TIMESTAMP = 8
 MAX_WINDOW_SCALE = 14  # RFC 7323 §2.3
 MAX_LENGTH = 40  # bytes of all options
 
-_ALIGNED_TIMESTAMP = b"\x01\x01\x08\x0a"  # what nearly every segment has, and nothing else
+ALIGNED = b"\x01\x01\x08\x0a"  # how timestamps begin that nearly every segment has, and nothing else
+ALIGNED_LENGTH = 12  # bytes of that
 _TWO = struct.Struct("!II")
 _TIMESTAMP = struct.Struct("!4sII")
 
@@ -42,7 +43,7 @@ def parse(buf, at, end):
     """
     if at == end:
         return NONE
-    if end - at == 12 and buf[at : at + 4] == _ALIGNED_TIMESTAMP:
+    if end - at == ALIGNED_LENGTH and buf[at : at + 4] == ALIGNED:
         return Options(_TWO.unpack_from(buf, at + 4))
     options = Options()
     while at < end:
@@ -81,7 +82,7 @@ def _read(options, kind, buf, at, length):
 
 def timestamp(value, echo):
     """The 12 bytes of an aligned timestamp option."""
-    return _TIMESTAMP.pack(_ALIGNED_TIMESTAMP, value, echo)
+    return _TIMESTAMP.pack(ALIGNED, value, echo)
 
 
 def sack(blocks):

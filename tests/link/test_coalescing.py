@@ -219,6 +219,63 @@ def test_any_bytes_do_no_harm(frames, seed):
     assert all(vnet.parse(each)[3] for each in left)
 
 
+def bare(ack, stamp=7, seq=1000, **how):
+    """An ACK without text."""
+    how = {"options": tcp_options.timestamp(stamp, 9), "identification": ack & 0xFFFF, **how}
+    if how.get("six"):
+        del how["identification"]
+    return frame(seq, b"", ack=ack & 0xFFFFFFFF, **how)
+
+
+@pytest.mark.parametrize("six", [False, True])
+@pytest.mark.parametrize("options", [{}, {"options": b""}])
+def test_of_acks_that_come_together_the_last_is_left(six, options):
+    """It says all that they say, and its window and its timestamps are the newest."""
+    sent = [bare(2**32 - 4 + 2 * n, stamp=7 + n // 2, window=1000 - n, six=six, **options) for n in range(5)]
+    assert coalesce(sent) == sent[-1:]
+    start = 54 if six else 34
+    sent = [bare(n, six=six, head=partial(start), checksum_of=lambda total: total, **options) for n in range(5)]
+    assert coalesce(sent) == sent[-1:]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"ack": 8},  # a duplicate
+        {"ack": 7},  # an old one
+        {"ack": 8 + 2**31},
+        {"stamp": 6},  # PAWS may drop it
+        {"seq": 1001},
+        {"port": 4001},
+        {"flags": tcp.ACK | tcp.ECE},
+        {"flags": tcp.ACK | tcp.FIN},
+        {"flags": tcp.ACK | tcp.RST},
+        {"tos": 3},
+        {"ttl": 63},
+        {"to": OTHER_MAC},
+        {"options": b""},
+        {"options": tcp_options.timestamp(7, 9) + tcp_options.sack([(20, 30)])},
+        {"head": vnet.build(vnet.F_DATA_VALID)},
+        {"checksum_of": lambda total: 0},
+        {"flags_offset": 1},
+    ],
+)
+def test_what_an_ack_says_alone_is_left(odd):
+    sent = [bare(**{"ack": 8, **how}) for how in ({}, odd)]
+    assert coalesce([*sent, sent[-1]])[:2] == sent
+
+
+def test_text_between_acks_parts_them():
+    sent = [bare(8), bare(9), frame(1000, bytes(100), ack=9), bare(10, seq=1100), bare(11, seq=1100)]
+    assert coalesce(sent) == [sent[1], sent[2], sent[4]]
+
+
+def test_sack_blocks_are_each_acks_own():
+    stamp = tcp_options.timestamp(7, 9)
+    sent = [bare(8 + n, options=stamp + tcp_options.sack([(20, 30 + n)])) for n in range(4)]
+    assert coalesce(sent) == sent
+
+
 def test_a_host_gets_a_run_as_one_packet():
     host = two_hosts().hosts[1]
     link = host.layers.cores["eth0"]
@@ -243,7 +300,7 @@ def test_any_batch_keeps_every_byte_in_order(seed, count, six):
     sent, seq = [], random.getrandbits(32)
     for _ in range(count):
         size = random.choice((0, 100, 100, 100, 100, 7))
-        how = {} if random.random() < 0.8 else random.choice(({"ack": 6}, {"flags": tcp.ACK | tcp.PSH}, {"port": 1}))
+        how = {} if random.random() < 0.8 else random.choice(({"window": 6}, {"flags": tcp.ACK | tcp.PSH}, {"port": 1}))
         sent.append(frame(seq, random.randbytes(size), six=six, **how))
         seq += size + (random.random() < 0.1)
     before = [text(each) for each in sent]
