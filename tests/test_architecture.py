@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent.parent
 # The level of a module is that of the longest prefix here. A module that is not listed fails: give it a level.
 LEVELS = {
     "pystack": 0,  # __init__: the names in it are loaded on first use
+    "pystack.counts": 0,
     "pystack.errors": 0,
     "pystack.config": 0,
     "pystack.packet": 0,

@@ -1,6 +1,6 @@
 """What a device is: something that frames are read from and written to, in virtual time and without blocking."""
 
-from collections import Counter
+from pystack.counts import Counts
 
 VNET_HEADER = 10  # bytes: struct virtio_net_hdr stands before every frame, in both directions
 
@@ -23,7 +23,7 @@ class Device:
         segment_offload: TCP super-segments up to 64 KB may leave and arrive.
         segment_offload_allowed: cleared, before `open`, by a wrapper that must see packets as they are on the wire.
         resolves: False if the link has no neighbours to resolve (loopback).
-        drops: Counter of frames lost here, by reason (`pystack.errors`).
+        drops: `Counts` of frames lost here, by reason (`pystack.errors`).
         wake: set by the driver: to be called with no argument when a device without a descriptor has frames to read.
     """
 
@@ -37,7 +37,7 @@ class Device:
     wake = None
 
     def __init__(self):
-        self.drops = Counter()
+        self.drops = Counts()
 
     def open(self):
         """Acquire what is needed. Raises `pystack.errors.DeviceError`."""
@@ -105,8 +105,8 @@ class Wrapper(Device):
 
     @property
     def counts(self):
-        """What this wrapper and those within have counted: a Counter."""
-        return Counter({**getattr(self.inner, "counts", {}), **self._counts})
+        """What this wrapper and those within have counted: `Counts`."""
+        return Counts({**getattr(self.inner, "counts", {}), **self._counts})
 
     def open(self):
         self.inner.open()

@@ -9,8 +9,8 @@ statistics.
 import copy
 import heapq
 import random
-from collections import Counter
 
+from pystack.counts import Counts
 from pystack.device.base import RECEIVE_FRAMES, VNET_HEADER, Wrapper
 from pystack.errors import IMPAIRED, QUEUE_FULL
 from pystack.wire import vnet
@@ -294,8 +294,8 @@ class Impaired(Wrapper):
 
     @property
     def _counts(self):
-        """Counter of what the rules did, by direction and name: ``{"transmit_loss": 3}``."""
-        counts = Counter()
+        """`Counts` of what the rules did, by direction and name: ``{"transmit_loss": 3}``."""
+        counts = Counts()
         for direction, path in (("transmit", self._transmit), ("receive", self._receive)):
             for rule in path.rules:
                 counts[f"{direction}_{rule.name}"] += rule.events

@@ -4,8 +4,8 @@ import os
 import struct
 import sys
 import time
-from collections import Counter
 
+from pystack.counts import Counts
 from pystack.device.base import VNET_HEADER, Wrapper
 from pystack.errors import DeviceError
 from pystack.wire import vnet
@@ -30,12 +30,12 @@ class Capture(Wrapper):
         wall_clock: nanoseconds since 1970; read once, at the first frame; from there on the stack's clock counts.
 
     Attributes:
-        counts: Counter: ``captured`` frames, ``capture_lost`` (not written any more), ``capture_failures``.
+        counts: `Counts`: ``captured`` frames, ``capture_lost`` (not written any more), ``capture_failures``.
     """
 
     def __init__(self, device, path_or_file, snaplen=262144, wall_clock=time.time_ns):
         super().__init__(device)
-        self._counts = Counter()
+        self._counts = Counts()
         self._target = path_or_file
         self._snaplen = snaplen
         self._wall_clock = wall_clock

@@ -1,9 +1,9 @@
 """The DHCPv4 client of one interface (RFC 2131 §4.4)."""
 
-from collections import Counter
 from typing import NamedTuple
 
 from pystack import errors
+from pystack.counts import Counts
 from pystack.deadlines import NEVER
 from pystack.dhcp import lease4
 from pystack.wire import dhcp
@@ -116,7 +116,7 @@ class Client4:
         self.lease = None
         self.messages = []
         self.events = []
-        self.drops = Counter()
+        self.drops = Counts()
         self._mac = bytes(mac)
         self._random = random
         self._hostname = hostname.encode("ascii", "ignore")[:63] if hostname else b""

@@ -1,9 +1,9 @@
 """The DHCPv6 client of one interface (RFC 8415): addresses and other configuration, or the latter alone."""
 
-from collections import Counter
 from typing import NamedTuple
 
 from pystack import errors
+from pystack.counts import Counts
 from pystack.deadlines import NEVER
 from pystack.dhcp import exchange6
 from pystack.dhcp.exchange6 import Allowance, Exchange
@@ -177,7 +177,7 @@ class Client6:
         self.lease = None
         self.messages = []
         self.events = []
-        self.drops = Counter()
+        self.drops = Counts()
         self._iaid = int.from_bytes(mac[-4:], "big")
         self._random = random
         self._managed = None  # what was asked for by `start`, None after `stop` and `release`

@@ -1,9 +1,9 @@
 """What UDP and ICMP echo have in common: flows of datagrams, each with a socket of the kernel's, until it is idle."""
 
 import errno
-from collections import Counter
 
 from pystack import errors, messages
+from pystack.counts import Counts
 from pystack.deadlines import NEVER, Deadlines
 from pystack.gateway import kernel
 from pystack.gateway.destinations import UNREACHABLE_BY_ERRNO
@@ -50,8 +50,8 @@ class DatagramRelay:
 
     def __init__(self):
         self.outboxes = {"inet": [], "inet.control": []}
-        self.drops = Counter()
-        self.counts = Counter()
+        self.drops = Counts()
+        self.counts = Counts()
         self.on_readable = None
         self._flows = {}  # key -> Flow, the one used longest ago first
         self._deadlines = Deadlines()

@@ -1,9 +1,9 @@
 """The gate before TCP: a SYN of a flow that TCP does not know waits here until it is known what lies behind."""
 
-from collections import Counter
 from dataclasses import dataclass
 
 from pystack import errors, messages
+from pystack.counts import Counts
 from pystack.deadlines import NEVER, Deadlines
 from pystack.tcp import replies
 from pystack.tcp.segment import Segment
@@ -65,8 +65,8 @@ class Gate:
 
     def __init__(self, is_open):
         self.outboxes = {"tcp": [], "inet": [], "inet.control": [], "approaches": []}
-        self.drops = Counter()
-        self.counts = Counter()
+        self.drops = Counts()
+        self.counts = Counts()
         self._is_open = is_open
         self._pending = {}  # flow -> _Pending
         self._deadlines = Deadlines()

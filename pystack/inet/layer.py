@@ -1,8 +1,7 @@
 """The inet core: takes packets from the links, hands them to the transports, and sends what those give it."""
 
-from collections import Counter
-
 from pystack import errors, messages
+from pystack.counts import Counts
 from pystack.deadlines import NEVER, Agenda
 from pystack.inet.host4 import Ipv4Host
 from pystack.inet.host6 import Ipv6Host
@@ -18,8 +17,8 @@ class InetLayer:
     """
 
     def __init__(self, config, random):
-        self.drops = Counter()
-        self.counts = Counter()
+        self.drops = Counts()
+        self.counts = Counts()
         self.outboxes = {"echo": [], "events": []}
         self.transports = {}  # protocol number -> name of its outbox
         self.interfaces = {}  # index -> InterfaceState

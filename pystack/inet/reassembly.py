@@ -5,9 +5,10 @@ Every fragment is kept as it came, with its frame pinned, until the last hole is
 
 import struct
 from bisect import bisect_right
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 
 from pystack import errors
+from pystack.counts import Counts
 from pystack.deadlines import Agenda
 from pystack.packet import RxPacket
 from pystack.wire import ipv4, ipv6
@@ -63,7 +64,7 @@ class Reassembly:
         max_bytes: of frames pinned, `FRAGMENT_OVERHEAD` for each included.
         max_assemblies: datagrams in pieces, tombstones included.
         timeout: seconds from the first fragment that came (whichever it was) until the datagram is given up.
-        drops, counts: the Counters of the layer that owns this. Timeouts and evictions count datagrams, the other
+        drops, counts: the `Counts` of the layer that owns this. Timeouts and evictions count datagrams, the other
             drops fragments; ``counts`` gets the names of the IP-MIB (RFC 4293): ReasmReqds, ReasmOKs, ReasmFails.
         max_length: the greatest sum of header (``packet.at - packet.ip_at``) and payload. For IPv6, whose length field
             leaves out the fixed header, add what stands there and will not be in the datagram.
@@ -88,8 +89,8 @@ class Reassembly:
         self.max_assemblies = max_assemblies
         self.timeout = timeout
         self.max_length = max_length
-        self.drops = Counter() if drops is None else drops
-        self.counts = Counter() if counts is None else counts
+        self.drops = Counts() if drops is None else drops
+        self.counts = Counts() if counts is None else counts
         self.bytes = 0  # charged now
         self._requests, self._oks, self._fails = (f"{prefix}Reasm{what}" for what in ("Reqds", "OKs", "Fails"))
         # In order of creation, and all live equally long: the first is the oldest and the next to time out, so this is

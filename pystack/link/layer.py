@@ -1,9 +1,8 @@
 """The link core of one interface: virtio-net and Ethernet headers, ARP, and whom a packet goes to; and what the device
 cannot do: join segments, and cut them."""
 
-from collections import Counter
-
 from pystack import errors, messages
+from pystack.counts import Counts
 from pystack.deadlines import NEVER, Agenda
 from pystack.link.coalescing import FEWEST, coalesce
 from pystack.link.conflict import Claims
@@ -37,8 +36,8 @@ class LinkLayer:
 
     def __init__(self, index, mac, *, random, segment_offload, checksum_offload, resolves=True):
         self.outboxes = {"inet": [], "control": [], "device": []}
-        self.drops = Counter()
-        self.counts = Counter()
+        self.drops = Counts()
+        self.counts = Counts()
         self._index = index
         self._mac = mac
         self._resolves = resolves

@@ -81,7 +81,7 @@ class NeighborTable:
     Args:
         random: a ``random.Random``.
         make_header: ``make_header(mac, address)`` gives the link header to prepend.
-        drops: Counter.
+        drops: `Counts`.
         agenda: see `Deadlines`.
 
     What must be done about it collects in ``solicits``: ``(entry, unicast)`` pairs, in ``released``: ``(entry,

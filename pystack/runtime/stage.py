@@ -1,10 +1,9 @@
 """The one greenlet loop around any core."""
 
-from collections import Counter
-
 import gevent
 from gevent.queue import Full
 
+from pystack.counts import Counts
 from pystack.deadlines import NEVER
 from pystack.errors import QUEUE_FULL
 from pystack.runtime.mailbox import Mailbox
@@ -34,7 +33,7 @@ class Stage:
     """Runs a core: takes everything that waits, lets the core do it, passes on its outboxes, sets one alarm.
 
     Attributes:
-        drops: Counter of what did not fit into the queue, in packets or messages.
+        drops: `Counts` of what did not fit into the queue, in packets or messages.
 
     Args:
         name: for messages about it.
@@ -48,7 +47,7 @@ class Stage:
     def __init__(self, name, core, clock, supervisor, make_queue=Mailbox):
         self.name = name
         self.core = core
-        self.drops = Counter()
+        self.drops = Counts()
         self._clock = clock
         self._supervisor = supervisor
         self._queue = make_queue()

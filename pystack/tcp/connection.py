@@ -41,7 +41,7 @@ class Connection:
         iss: our initial sequence number.
         mss: bytes of payload that the path's MTU leaves without TCP options.
         timestamp_offset: see `Output`.
-        drops, counts: the layer's Counters.
+        drops, counts: the layer's `Counts`.
         limiter: of challenge ACKs.
     """
 

@@ -1,9 +1,9 @@
 """The TCP core: finds the connection of each segment, and owns all of them."""
 
 import logging
-from collections import Counter
 
 from pystack import errors, transport
+from pystack.counts import Counts
 from pystack.deadlines import Deadlines
 from pystack.tcp import replies, states, timewait
 from pystack.tcp.connection import Connection
@@ -38,8 +38,8 @@ class TcpLayer:
 
     def __init__(self, config, random, paths):
         self.outboxes = {"inet": [], "inet.control": [], "sockets": []}
-        self.drops = Counter()
-        self.counts = Counter()
+        self.drops = Counts()
+        self.counts = Counts()
         self.config = config.tcp
         check_setting("congestion", config.tcp.tcp_congestion_control)
         self.paths = paths

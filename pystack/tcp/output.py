@@ -15,7 +15,7 @@ class Output:
         local, remote: ``(address, port)``.
         settings, terms: the connection's `Settings` and `Terms`, read at each segment.
         timestamp_offset: added to the clock's milliseconds in every timestamp (RFC 7323 §7.1).
-        counts: the layer's Counter.
+        counts: the layer's `Counts`.
     """
 
     __slots__ = (

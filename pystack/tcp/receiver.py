@@ -26,7 +26,7 @@ class Receiver:
         window_scale_bits: of our windows, as agreed on.
         mss: payload bytes of a full segment.
         sack: whether SACK was agreed on.
-        drops: the layer's Counter.
+        drops: the layer's `Counts`.
     """
 
     __slots__ = (

@@ -3,6 +3,7 @@
 from collections import Counter
 
 from pystack import errors, messages, transport
+from pystack.counts import Counts
 from pystack.packet import HOST
 from pystack.udp import failures, output
 from pystack.udp.bindings import Bindings
@@ -25,8 +26,8 @@ class UdpLayer:
 
     def __init__(self, config, random, paths):
         self.outboxes = {"inet": [], "inet.control": [], "sockets": []}
-        self.drops = Counter()
-        self.counts = Counter()
+        self.drops = Counts()
+        self.counts = Counts()
         self._paths = paths
         self._limit = config.udp.udp_mem
         self._held = 0  # bytes charged to all sockets
