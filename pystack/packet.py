@@ -82,7 +82,7 @@ class TxPacket:
         "vnet",
     )
 
-    def __init__(self, destination, protocol, header, payload=(), *, source=None, ttl=None, tos=0, options=b""):
+    def __init__(self, destination, protocol, header, payload=(), source=None, ttl=None, tos=0, options=b""):
         self.destination = destination  # 4 or 16 bytes
         self.protocol = protocol  # IANA number
         self.header = header  # bytes-like: the transport header (bytearray if checksum_at is given)

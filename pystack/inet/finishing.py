@@ -46,14 +46,15 @@ def finish_checksum(packet, length, header_length, offload):
     header = packet.header
     if offload:
         # 0 and 0xffff are the same sum, but a UDP checksum of 0 says that there is none, which Linux's IPv6 drops.
-        header[at : at + 2] = (total or 0xFFFF).to_bytes(2, "big")
+        total = total or 0xFFFF
+        header[at], header[at + 1] = total >> 8, total & 0xFF
         start = ethernet.HEADER_LENGTH + ip_length
         if packet.gso_size:
             packet.vnet = vnet.build(
                 vnet.F_NEEDS_CSUM, _gso_type(packet), start + len(header), packet.gso_size, start, at
             )
         else:
-            packet.vnet = vnet.build(flags=vnet.F_NEEDS_CSUM, csum_start=start, csum_offset=at)
+            packet.vnet = vnet.build(vnet.F_NEEDS_CSUM, vnet.GSO_NONE, 0, 0, start, at)
         return
     covered = b"".join((header, *packet.payload))
     value = checksum.checksum(covered, total)

@@ -88,11 +88,11 @@ def header(packet, length, identification, ttl):
         packet.destination,
         packet.protocol,
         length,
-        identification=identification,
-        flags_offset=ipv4.DONT_FRAGMENT if packet.dont_fragment else 0,
-        ttl=ttl,
-        tos=packet.tos,
-        options=packet.options,
+        identification,
+        ipv4.DONT_FRAGMENT if packet.dont_fragment else 0,
+        ttl,
+        packet.tos,
+        packet.options,
     )
 
 

@@ -27,10 +27,11 @@ def segments(frame, gso_size, checksum_offload):
     last = len(pieces) - 1
     seq = int.from_bytes(whole[at + 4 : at + 8], "big")
     identification = int.from_bytes(whole[IP_AT + 4 : IP_AT + 6], "big")
+    marked = whole[at + 13] & _ONLY_FIRST  # the first is of its own kind
     numbered = whole[IP_AT] >> 4 == 4 and not whole[IP_AT + 6] & _DONT_FRAGMENT
     cut = []
     for index, (views, length) in enumerate(pieces):
-        if index < 2 or index == last:
+        if index == 0 or index == last or (index == 1 and marked):
             headers = _template(whole, at, length - size, index > 0, index == last, checksum_offload)
             before, rest, tail = bytes(headers[: at + 4]), bytes(headers[at + 8 : at + 16]), bytes(headers[at + 18 :])
             total = checksum.partial(headers[at:])

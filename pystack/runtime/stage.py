@@ -52,6 +52,11 @@ class Stage:
         self._supervisor = supervisor
         self._queue = make_queue()
         self._wires = {}  # outbox key -> its target's put
+        self._outgoing = ()  # (outbox, its target's put) of each, once started
+        # What each turn calls, looked up once.
+        self._now = clock.now
+        self._waiting = self._queue.qsize
+        self._next_deadline = core.next_deadline
         self._greenlet = None
         self._alarm = None
         self._running = False
@@ -89,6 +94,7 @@ class Stage:
         if unmatched:
             names = ", ".join(sorted(map(str, unmatched)))
             raise ValueError(f"stage {self.name}: outbox without a connection, or the reverse: {names}")
+        self._outgoing = tuple((self.core.outboxes[key], put) for key, put in self._wires.items())
         self._alarm = self._clock.alarm(self._wake)
         self._running = True
         self._greenlet = gevent.spawn(self._run)
@@ -135,9 +141,8 @@ class Stage:
                 raise
 
     def _turn(self, item):
-        core, queue = self.core, self._queue
-        now = self._clock.now()
-        waiting = queue.qsize()  # what comes meanwhile is for the next turn, so that expire has its turn, too
+        core, now = self.core, self._now()
+        waiting = self._waiting()  # what comes meanwhile is for the next turn, so that expire has its turn, too
         while True:
             handler, batch = item
             if handler is not None:
@@ -148,19 +153,18 @@ class Stage:
             if not waiting:
                 break
             waiting -= 1
-            item = queue.get_nowait()
-        due = core.next_deadline()
+            item = self._queue.get_nowait()
+        due = self._next_deadline()
         if due is not None and due <= now:
             core.expire(now)
-            due = core.next_deadline()
+            due = self._next_deadline()
         self._turns += 1
         # A later deadline needs no new alarm: the old one fires early, once. Before the outboxes, as a put may switch
         # to another stage, and that to the next.
         if (NEVER if due is None else due) < self._alarm.at and self._running:
             self._alarm.set(due)
-        outboxes = core.outboxes
-        for key, put in self._wires.items():
-            batch = outboxes[key]
-            if batch:
-                outboxes[key] = []
+        for outbox, put in self._outgoing:
+            if outbox:
+                batch = outbox[:]
+                outbox.clear()
                 put(batch)

@@ -263,8 +263,8 @@ def _take_text(connection, segment, now):
         len(packet.buf),
         bool(segment.flags & tcp.FIN),
         now,
-        push=bool(segment.flags & tcp.PSH),
-        gso_size=packet.gso_size,
+        bool(segment.flags & tcp.PSH),
+        packet.gso_size,
     )
     if payload:
         connection.data_segments_in += 1
@@ -296,9 +296,9 @@ def _acknowledge(connection, segment, now, scaled=True):
         segment.seq,
         sacks,
         now,
-        ece=terms.ecn and segment.flags & (tcp.ECE | tcp.SYN) == tcp.ECE,  # on a SYN it is agreement
-        echoed_at=echoed_at,
-        has_payload=bool(segment.payload),
+        terms.ecn and segment.flags & (tcp.ECE | tcp.SYN) == tcp.ECE,  # on a SYN it is agreement
+        echoed_at,
+        bool(segment.payload),
     )
     if newly:
         connection.soft_cause = None

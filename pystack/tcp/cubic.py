@@ -86,7 +86,8 @@ class Cubic(CongestionControl):
 
     def on_idle(self, now, idle, rto):
         """RFC 9438 §5.8: time in which nothing is sent does not count."""
-        super().on_idle(now, idle, rto)
+        if idle > rto:
+            super().on_idle(now, idle, rto)
         if self._epoch is not None:
             self._epoch = min(self._epoch + idle, now)
 

@@ -147,9 +147,9 @@ class Output:
             ipv4.TCP,
             header,
             payload,
-            source=self._source,
-            ttl=(settings.hop_limit if self._ipv6 else settings.ttl) or None,
-            tos=(settings.traffic_class if self._ipv6 else settings.tos) & 0xFC | ecn,
+            self._source,
+            (settings.hop_limit if self._ipv6 else settings.ttl) or None,
+            (settings.traffic_class if self._ipv6 else settings.tos) & 0xFC | ecn,
         )
         packet.dont_fragment = settings.discover_pmtu
         packet.checksum_at = tcp.CHECKSUM_AT

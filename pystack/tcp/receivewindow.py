@@ -52,8 +52,11 @@ class ReceiveWindow:
 
     def update_due(self, nxt):
         """Whether the peer must be told: the window would at least double (Linux's tcp_cleanup_rbuf)."""
+        offered = self._advertised - nxt
+        if self._advertised == self.adv and 2 * offered > self._buffer.room():
+            return False  # as there is no room for that: the usual case, sooner found
         window = self._offer(nxt)
-        return window > 0 and window >= 2 * (self._advertised - nxt)
+        return window > 0 and window >= 2 * offered
 
     def _offer(self, nxt):
         """What `advertise` will return."""

@@ -2,7 +2,8 @@
 
 from bisect import bisect_right
 
-SMALL = 2048  # bytes: shorter writes are gathered, so that 1-byte writes do not make 65,000 views of a super-segment
+SMALL = 2048  # bytes: shorter writes are gathered, so that 1-byte writes do not make 65,000 views of a super-segment;
+# but the first, behind which there may come none
 CHUNK = 16_384  # bytes of a chunk that gathers them, at most: the first is small, each next one twice as large
 _FIRST_CHUNK = 256
 
@@ -34,7 +35,7 @@ class SendBuffer:
         if not size:
             return
         self._memory.charge(size)
-        if size < SMALL:
+        if size < SMALL and self._buffers:
             self._gather(buffer, size)
         else:
             self._tail = None

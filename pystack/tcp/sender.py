@@ -147,7 +147,8 @@ class Sender:
     @property
     def unsent(self):
         """Bytes written and never sent."""
-        return max(self.buffer.end - max(self.snd_nxt, self.iss + 1), 0)
+        begun = self.snd_nxt if self.snd_nxt > self.iss else self.iss + 1
+        return self.buffer.end - begun if self.buffer.end > begun else 0
 
     # -- requests -----------------------------------------------------------------------------------------------------
 
@@ -245,7 +246,7 @@ class Sender:
 
     # -- acknowledgements ---------------------------------------------------------------------------------------------
 
-    def on_ack(self, ack, window, seq, sacks, now, *, ece=False, echoed_at=None, has_payload=False):
+    def on_ack(self, ack, window, seq, sacks, now, ece=False, echoed_at=None, has_payload=False):
         """Take an ACK that is not of the future.
 
         Args:
@@ -485,7 +486,7 @@ class Sender:
                 self._pace_at = self.pacer.ready_at
                 return
         self._pace_at = NEVER
-        if self._retransmit(out, now):
+        if not self.board.waiting or self._retransmit(out, now):
             self._transmit_new(out, now)
         self._forced = False
         if paced and out:
@@ -535,12 +536,12 @@ class Sender:
 
     def _transmit_new(self, out, now):
         """Send what was never sent, as far as windows, Nagle and silly window avoidance let it."""
-        buffer, mss = self.buffer, self.mss
+        buffer, board, mss = self.buffer, self.board, self.mss
         self.cwnd_limited = False
-        if not self.board.records and self._has_more():
+        if not board.records and self._has_more():
             self._restart_after_idle(now)
         while self.fin_seq is None:
-            start = max(self.snd_nxt, self.iss + 1)
+            start = self.snd_nxt
             available = buffer.end - start
             if not available and not self.fin_queued:
                 break
@@ -559,7 +560,7 @@ class Sender:
                 break
             self._forced = False
             self._send_new(out, start, length, fin, now)
-        in_flight = self.board.in_flight
+        in_flight = board.in_flight
         if self.snd_una >= self._window_end or self.cwnd_limited or in_flight > self._max_in_flight:
             self._max_in_flight = in_flight
             self._window_end = self.snd_nxt

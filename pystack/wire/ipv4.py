@@ -5,6 +5,7 @@ import struct
 from pystack.wire import checksum
 
 HEADER = struct.Struct("!BBHHHBBH4s4s")
+_WORDS = struct.Struct("!6H8s")
 HEADER_LENGTH = 20
 MAX_TOTAL_LENGTH = 65535
 
@@ -31,13 +32,17 @@ parse = HEADER.unpack_from
 ``(version_ihl, tos, total_length, identification, flags_offset, ttl, protocol, checksum, source, destination)``."""
 
 
-def build(source, destination, protocol, total_length, *, identification=0, flags_offset=0, ttl=64, tos=0, options=b""):
+def build(source, destination, protocol, total_length, identification=0, flags_offset=0, ttl=64, tos=0, options=b""):
     """The header with its checksum. *options* must be padded to a multiple of 4 bytes, at most 40."""
-    ihl = (HEADER_LENGTH + len(options)) >> 2
-    fields = (tos, total_length, identification, flags_offset, ttl, protocol)
-    header = HEADER.pack(0x40 | ihl, *fields, 0, source, destination) + options
-    total = checksum.checksum(header)
-    return HEADER.pack(0x40 | ihl, *fields, total, source, destination) + options
+    first = (0x40 | (HEADER_LENGTH + len(options)) >> 2) << 8 | tos
+    kind = ttl << 8 | protocol
+    addresses = source + destination
+    # As `checksum.checksum`, but of the fields before they are packed, so that it is done once.
+    total = first + total_length + identification + flags_offset + kind + int.from_bytes(addresses, "big")
+    if not options:
+        return _WORDS.pack(first, total_length, identification, flags_offset, kind, -total % 0xFFFF, addresses)
+    total += checksum.total(options)
+    return _WORDS.pack(first, total_length, identification, flags_offset, kind, -total % 0xFFFF, addresses) + options
 
 
 def renew_checksum(buf, at=0):
