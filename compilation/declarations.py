@@ -18,6 +18,7 @@ class Module:
         self.tree = ast.parse(text)
         self.imports = {}  # name here -> (module, name there)
         self.classes = {}
+        self.constants = _constants(self.tree)
         for node in self.tree.body:
             if isinstance(node, ast.ImportFrom):
                 for alias in node.names:
@@ -46,19 +47,26 @@ class Declarations:
         self._classes = {}  # (module, class) -> its node, of those that become extension types
         self._find_classes()
         self._indirect = defaultdict(set)  # root of a hierarchy -> names of methods that cannot be called directly
-        self._values = set(replaced)  # names that are used otherwise than by calling them plainly
+        # Functions that are used otherwise than by calling them plainly: (module or root of a hierarchy, name), or the
+        # name alone, if it is not known whose they are.
+        self._objects = set(replaced)
         for module in modules.values():
-            self._note_values(module)
+            self._note_objects(module)
         for module in modules.values():
             for name, function in module.functions():
-                if (module.name, name) in self._classes and not self._is_direct(function):
-                    self._indirect[self._root((module.name, name))].add(function.name)
+                if (module.name, name) in self._classes:
+                    root = self._root((module.name, name))
+                    if not self._is_direct(root, function):
+                        self._indirect[root].add(function.name)
 
     def source(self, name):
-        """The module's text with a decorator on each function that has typed variables, on the blank line before it, so
-        that tracebacks stay right."""
+        """The module's text with numbers in the place of the constants that stand for them, and a decorator on each
+        function that has typed variables, on the blank line before it, so that tracebacks stay right."""
         module = self._modules[name]
         lines = module.text.split("\n")
+        for node, value in reversed(self._constants_read(module)):
+            line = lines[node.lineno - 1]
+            lines[node.lineno - 1] = f"{line[: node.col_offset]}({value}){line[node.end_col_offset :]}"
         found = False
         for class_name, function in module.functions():
             kinds = self._variables(module, class_name, function)
@@ -78,14 +86,47 @@ class Declarations:
             if (name, class_name) in self._classes:
                 lines += self._class(module, node, cimports)
         for function in _functions(module.tree):
-            if self._is_direct(function):
+            if self._is_direct(name, function):
                 lines.append(f"\ncpdef {function.name}({self._arguments(module, None, function, cimports)})")
         for class_name, function in module.functions():
             for kind in self._variables(module, class_name, function).values():
                 if type(kind) is tuple:
                     self._named(kind, module, cimports)
         head = [f"from {origin[0]} cimport {origin[1]}" for here, origin in sorted(cimports.items())]
+        head += [
+            f"from {origin[0]} cimport {origin[1]} as {here}"
+            for here, origin in module.imports.items()
+            if ".".join(origin) in self._modules or self._is_direct_import(*origin)
+        ]
         return "\n".join([*head, *lines]) + "\n"
+
+    def _constants_read(self, module):
+        """``[(node, number), ...]`` in the order of the text: where a constant of a module is read, this one or another
+        of them."""
+        found = []
+        skipped = {
+            id(inner) for node in ast.walk(module.tree) if isinstance(node, ast.JoinedStr) for inner in ast.walk(node)
+        }
+        for node in ast.walk(module.tree):
+            if id(node) in skipped or not isinstance(getattr(node, "ctx", None), ast.Load):
+                continue
+            if isinstance(node, ast.Name):
+                owner, name = module.imports.get(node.id, (module.name, node.id))
+            elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                owner, name = ".".join(module.imports.get(node.value.id, ())), node.attr
+            else:
+                continue
+            value = self._modules[owner].constants.get(name) if owner in self._modules else None
+            if value is not None:
+                found.append((node, value))
+        return sorted(found, key=lambda each: (each[0].lineno, each[0].col_offset))
+
+    def _is_direct_import(self, name, function):
+        """Whether *function* of the module *name* is one that can be called directly."""
+        module = self._modules.get(name)
+        return module is not None and any(
+            each.name == function and self._is_direct(name, each) for each in _functions(module.tree)
+        )
 
     # -- classes ------------------------------------------------------------------------------------------------------
 
@@ -155,27 +196,65 @@ class Declarations:
 
     # -- functions ----------------------------------------------------------------------------------------------------
 
-    def _note_values(self, module):
-        """Names of functions that are passed on, or are called with keywords or a star: these have to be objects."""
-        called = set()
-        for node in ast.walk(module.tree):
-            if isinstance(node, ast.Call):
-                called.add(id(node.func))
-                if node.keywords or any(isinstance(each, ast.Starred) for each in node.args):
-                    self._values.add(_last_name(node.func))
-        for node in ast.walk(module.tree):
-            if (
-                isinstance(node, (ast.Attribute, ast.Name))
-                and isinstance(node.ctx, ast.Load)
-                and id(node) not in called
-            ):
-                self._values.add(_last_name(node))
+    def _note_objects(self, module):
+        """Functions that are passed on, or are called with keywords or a star: these have to be objects."""
+        for class_name, function in module.functions():
+            kinds = {**self._variables(module, class_name, function), "self": (module.name, class_name)}
+            self._note_objects_in(function, module, kinds, _bound(function))
+        for node in [module.tree, *module.classes.values()]:
+            for statement in node.body:
+                if not isinstance(statement, (ast.FunctionDef, ast.ClassDef)):
+                    self._note_objects_in(statement, module, {}, set())
 
-    def _is_direct(self, function):
+    def _note_objects_in(self, tree, module, kinds, local):
+        plainly_called = set()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call):
+                if not node.keywords and not any(isinstance(each, ast.Starred) for each in node.args):
+                    plainly_called.add(id(node.func))
+            elif isinstance(getattr(node, "ctx", None), ast.Load) and id(node) not in plainly_called:
+                if isinstance(node, ast.Name) and node.id not in local:
+                    self._objects.add(module.imports.get(node.id, (module.name, node.id)))
+                elif isinstance(node, ast.Attribute):
+                    owner = self._owner(node, module, kinds, local)
+                    if owner != _NOBODY:
+                        self._objects.add(node.attr if owner is None else (owner, node.attr))
+
+    def _owner(self, node, module, kinds, local):
+        """Whose an attribute is, if it is a function: a module, or the root of a hierarchy of classes; None if that is
+        not known, `_NOBODY` if it is none."""
+        value = node.value
+        if isinstance(value, ast.Name) and value.id not in local and value.id in module.imports:
+            name = ".".join(module.imports[value.id])
+            if name in self._modules:
+                return name
+        kind = self._kind_of(value, kinds)
+        if kind is None:
+            return None
+        while kind is not None:
+            if any(method.name == node.attr for method in _functions(self._classes[kind])):
+                return self._root(kind)
+            kind = self._base(kind)
+        return _NOBODY
+
+    def _kind_of(self, node, kinds):
+        """The class of what an expression of names and attributes holds, if that is declared."""
+        if isinstance(node, ast.Name):
+            kind = kinds.get(node.id)
+        elif isinstance(node, ast.Attribute):
+            kind = self._kind_of(node.value, kinds)
+            while kind is not None and node.attr not in self._attributes(kind):
+                kind = self._base(kind)
+            kind = kind and self._attributes(kind)[node.attr]
+        else:
+            return None
+        return kind if kind in self._classes else None
+
+    def _is_direct(self, owner, function):
         arguments = function.args
         if function.decorator_list or arguments.vararg or arguments.kwarg or arguments.kwonlyargs:
             return False
-        if function.name.startswith("__") or function.name in self._values:
+        if function.name.startswith("__") or not self._objects.isdisjoint((function.name, (owner, function.name))):
             return False
         closures = (ast.FunctionDef, ast.Lambda, ast.GeneratorExp, ast.Yield, ast.YieldFrom)
         return not any(
@@ -203,16 +282,14 @@ class Declarations:
         parts = ".".join(path).split(".")
         for end in range(1, len(parts) + 1):
             kinds.update(self._types.get(".".join(parts[:end]), {}))
-        bound = {each.arg for each in function.args.args + function.args.kwonlyargs}
-        bound |= {
-            node.id for node in ast.walk(function) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-        }
+        bound = _bound(function)
         return {
             name: kind for name, kind in kinds.items() if name in bound and (kind in self._classes or type(kind) is str)
         }
 
 
 _NONE = "None"
+_NOBODY = "nobody"
 
 
 def _kind(value, module, kinds):
@@ -227,6 +304,37 @@ def _kind(value, module, kinds):
 def _written(kind):
     """A type as the decorator has it."""
     return kind[1] if type(kind) is tuple else repr(kind)
+
+
+def _constants(tree):
+    """``{name: number}`` of a module: what is assigned an int, once and for all, as names in capitals are."""
+    found = {}
+    for statement in tree.body:
+        if not isinstance(statement, ast.Assign):
+            continue
+        try:
+            value = eval(
+                compile(ast.Expression(statement.value), "", "eval"), {"range": range, "__builtins__": {}}, found
+            )
+        except Exception:
+            continue  # it is made of more than numbers
+        target = statement.targets[0]
+        if isinstance(target, ast.Name):
+            pairs = [(target.id, value)]
+        elif isinstance(target, ast.Tuple) and type(value) is range:
+            pairs = zip((each.id for each in target.elts), value, strict=True)
+        else:
+            continue
+        found.update((name, number) for name, number in pairs if name.isupper() and type(number) is int)
+    return found
+
+
+def _bound(function):
+    """The names of a function's parameters and variables."""
+    bound = {each.arg for each in function.args.args + function.args.kwonlyargs}
+    return bound | {
+        node.id for node in ast.walk(function) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    }
 
 
 def _functions(node):

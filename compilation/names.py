@@ -110,9 +110,11 @@ ATTRIBUTES = {
     ("pystack.inet.layer", "InetLayer", "v6"): ("pystack.inet.host6", "Ipv6Host"),
     ("pystack.inet.host", "Host", "pmtu"): ("pystack.inet.pmtu", "PathMtu"),
     ("pystack.inet.host", "Host", "addresses"): ("pystack.inet.addresses", "Addresses"),
+    ("pystack.inet.host", "Host", "_reassembly"): ("pystack.inet.reassembly", "Reassembly"),
     ("pystack.inet.addresses", "Path", "interface"): ("pystack.inet.interfaces", "InterfaceState"),
     ("pystack.tcp.sender", "Sender", "congestion"): ("pystack.tcp.congestion", "CongestionControl"),
     ("pystack.tcp.recovery", "Recovery", "_congestion"): ("pystack.tcp.congestion", "CongestionControl"),
+    ("pystack.sockets.endpoints", "_Inlet", "_endpoints"): ("pystack.sockets.endpoints", "Endpoints"),
     ("pystack.tcp.segment", "Segment", "packet"): _RECEIVED,
     ("pystack.tcp.segment", "Segment", "options"): ("pystack.wire.tcp_options", "Options"),
 }
