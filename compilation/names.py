@@ -24,7 +24,7 @@ MODULES = """
     pystack/tcp/scoreboard.py pystack/tcp/segment.py pystack/tcp/sendbuffer.py pystack/tcp/sender.py
     pystack/tcp/states.py pystack/tcp/terms.py pystack/tcp/timers.py pystack/tcp/timewait.py
     pystack/tcp/transmission.py
-    pystack/udp/bindings.py pystack/udp/failures.py pystack/udp/layer.py
+    pystack/udp/bindings.py pystack/udp/failures.py pystack/udp/layer.py pystack/udp/output.py
     pystack/runtime/stage.py pystack/runtime/mailbox.py pystack/runtime/driver.py pystack/runtime/clock.py
     pystack/sockets/stream_end.py pystack/sockets/ends.py pystack/sockets/endpoints.py pystack/sockets/way.py
     pystack/sockets/outflow.py pystack/sockets/poller.py pystack/sockets/datagram_end.py
@@ -99,6 +99,7 @@ TYPES = {
     "pystack.link.layer.LinkLayer._read_vnet": {"packet": _RECEIVED},
     "pystack.link.layer.LinkLayer.transmit": {"packet": _SENT},
     "pystack.udp.layer.UdpLayer._receive": {"packet": _RECEIVED},
+    "pystack.udp.output.build": {"packet": _SENT},
 }
 
 # Functions that are looked up anew for each call, since tests put others in their place.

@@ -2,8 +2,9 @@
 
 import _socket
 import errno
-import select
+import fcntl
 import struct
+import termios
 from _socket import AF_INET, AF_INET6
 from operator import index
 
@@ -12,7 +13,6 @@ from monkey.client import kernel_socket as _kernel
 from monkey.client import refusal
 from pystack.sockets import protocol
 
-_poll = select.poll  # gevent puts another in its place
 _HEADER = protocol.DATAGRAM
 _SIZE = _HEADER.size
 _MOST_ROUTES = 64  # destinations that are remembered to be reachable
@@ -25,6 +25,7 @@ _LEVELS = {  # version of IP of the destination (0: not known) -> levels of cont
     0: (_IPPROTO_IP, _IPPROTO_IPV6, _IPPROTO_UDP, _socket.SOL_SOCKET),
 }
 _INT = struct.Struct("=i")
+_NOTHING = bytes(_INT.size)
 _PKTINFO = struct.Struct("=i4s4s")
 _PKTINFO6 = struct.Struct("=16si")
 _CMSG_HEADER = _socket.CMSG_LEN(0)
@@ -48,9 +49,25 @@ class Datagrams:
     # -- receiving ----------------------------------------------------------------------------------------------------
 
     def receive(self, sock, size, flags):
-        """As recvfrom."""
+        """As recv."""
         if size < 0:
             raise ValueError("negative buffersize in recv")
+        while True:
+            message = _kernel.recv(sock, size + _SIZE, flags)
+            if not self._is_told(sock, message, flags):
+                break
+        if not message:
+            self._end()
+            return b""
+        number = _HEADER.unpack_from(message)[5]
+        if number:
+            raise refusal(number)
+        return message[_SIZE:]
+
+    def receive_from(self, sock, size, flags):
+        """As recvfrom."""
+        if size < 0:
+            raise ValueError("negative buffersize in recvfrom")
         data, _, _, sender = self.receive_message(sock, size, 0, flags)
         return data, sender
 
@@ -116,7 +133,7 @@ class Datagrams:
         It stays there, for by now another thread may have taken it, and what would be taken here were a datagram.
         """
         # Where there is a timeout, `_socket` waits for something to be there, whatever the flags say.
-        if sock.gettimeout() and not _is_readable(sock):
+        if not has_unread(sock):
             return 0
         try:
             message = _kernel.recv(sock, _SIZE, _socket.MSG_PEEK | _socket.MSG_DONTWAIT)
@@ -144,7 +161,7 @@ class Datagrams:
         header, most = self._ways.get(packed) or self._route(packed)
         if ancillary:
             header = _with(header, ancillary, self._family)
-        size = sum(memoryview(buffer).nbytes for buffer in buffers)
+        size = memoryview(buffers[0]).nbytes if len(buffers) == 1 else sum(memoryview(each).nbytes for each in buffers)
         if size > most and size > self._route(packed)[1]:  # the path's MTU may have grown
             raise refusal(errno.EMSGSIZE)
         if self.connected:
@@ -254,10 +271,12 @@ def _with(header, ancillary, family):
     return _HEADER.pack(version, ttl, tos, has, port, 0, interface, address, ours)
 
 
-def _is_readable(sock):
-    poll = _poll()
-    poll.register(sock.fileno(), select.POLLIN)
-    return bool(poll.poll(0))
+def has_unread(sock):
+    """Whether there is something to be read from a pair."""
+    try:
+        return any(fcntl.ioctl(sock.fileno(), termios.FIONREAD, _NOTHING))
+    except OSError:
+        return False
 
 
 def _check_room(size):

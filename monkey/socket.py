@@ -6,10 +6,8 @@ connecting, accepting, the headers of datagrams, and errors. `socket.py` of the 
 
 import _socket
 import errno
-import fcntl
 import os
 import select
-import termios
 from _socket import (
     AF_INET,
     AF_INET6,
@@ -26,7 +24,7 @@ from contextlib import suppress
 from monkey import addresses, tls
 from monkey.client import Unanswered, has_hung_up, refusal, wait
 from monkey.client import kernel_socket as _kernel
-from monkey.datagrams import Datagrams, check_ancillary
+from monkey.datagrams import Datagrams, check_ancillary, has_unread
 from pystack.sockets import protocol
 
 _CLOEXEC = 0x40000000  # MSG_CMSG_CLOEXEC
@@ -168,7 +166,7 @@ class Socket(_kernel):
         known = self.pystack_engine.known.pop(self.fileno(), None)
         # What is unread makes it a reset, which on Linux is on its way when close returns. The engine hears of the end
         # of a pair before it looks at a channel, so that any question will do.
-        resets = known is not None and known.state == protocol.CONNECTED and _has_unread(self)
+        resets = known is not None and known.state == protocol.CONNECTED and has_unread(self)
         _kernel.close(self)
         self.pystack_engine.closed(known)
         if resets:
@@ -418,7 +416,7 @@ class Socket(_kernel):
         if known is None:
             return _kernel.recv(self, bufsize, flags)
         if known.datagrams is not None:
-            return known.datagrams.receive(self, bufsize, flags)[0]
+            return known.datagrams.receive(self, bufsize, flags)
         if known.state != protocol.CONNECTED:
             self.__check_readable(known)
         data = _kernel.recv(self, bufsize, flags)
@@ -444,7 +442,7 @@ class Socket(_kernel):
         if known is None:
             return _kernel.recvfrom(self, bufsize, flags)
         if known.datagrams is not None:
-            return known.datagrams.receive(self, bufsize, flags)
+            return known.datagrams.receive_from(self, bufsize, flags)
         return self.recv(bufsize, flags), None
 
     def recvfrom_into(self, buffer, nbytes=0, flags=0):
@@ -667,14 +665,6 @@ def _is_native(known, level, name):
     if level != SOL_SOCKET:
         return False
     return name in _NATIVE or (name == _socket.SO_OOBINLINE and known.datagrams is None)
-
-
-def _has_unread(sock):
-    """Whether there is something to be read."""
-    try:
-        return any(fcntl.ioctl(sock.fileno(), termios.FIONREAD, bytes(4)))
-    except OSError:
-        return False
 
 
 def _check_kind(kind, proto):
