@@ -1,6 +1,8 @@
 """Joining TCP segments that came together into super-segments, before anybody looks at them (Linux's GRO), and leaving
 out ACKs that a later one makes needless (what sch_cake calls an ACK filter)."""
 
+import struct
+
 from pystack.wire import checksum, ipv4, tcp, tcp_options, vnet
 from pystack.wire.seq import MASK
 from pystack.wire.vnet import IP_AT
@@ -10,6 +12,7 @@ _TCP_AT4 = IP_AT + 20  # behind an IPv4 header without options
 _TCP_AT6 = IP_AT + 40  # behind an IPv6 header without extensions
 _LARGEST = 65_535  # bytes of a super-segment's packet
 _STAMPED = tcp.HEADER_LENGTH + tcp_options.ALIGNED_LENGTH  # bytes of a header with timestamps, and nothing else
+_ACK_AND_STAMP = struct.Struct("!I12xI")
 _HALF = 1 << 31  # of the numbers of 32 bits
 
 
@@ -23,7 +26,8 @@ def coalesce(frames, mac):
     counts it.
     """
     joined = []
-    bare = 0  # where TCP's header begins in the last of them, if it is an ACK without text
+    told = None  # what the last of them says, if it is an ACK without text; see `_read_ack`
+    intact = False  # whether it is known to be
     run, due = [], 0  # frames, and the next number
     head = same = below = 0  # the headers of the first as a number; its bits that must be so; where TCP's number ends
     header = whole = at = 0  # bytes of them and of the frame; where TCP's begins
@@ -50,13 +54,19 @@ def coalesce(frames, mac):
         at = _tcp_at(frame, size, mac)
         header = at + (frame[at + 12] >> 4) * 4 if at else 0
         if at and header == size:
-            if at == bare and _supersedes(frame, joined[-1], at, size):
+            before, told = told, _read_ack(frame, at, size)
+            if (
+                _is_superseded(before, told)
+                and (intact or _is_intact(joined[-1], at, size))
+                and _is_intact(frame, at, size)
+            ):
                 joined[-1] = frame
+                intact = True
             else:
                 joined.append(frame)
-            bare = at
+                intact = False
             continue
-        bare = 0
+        told = None
         if not at or frame[at + 13] & tcp.PSH:
             joined.append(frame)
         else:
@@ -109,23 +119,28 @@ def _is_intact(frame, at, size):
     return bool(frame[0] & vnet.VOUCHED) or checksum.valid(frame[addresses_at:], 6 + size - at)
 
 
-def _supersedes(frame, before, at, size):
-    """Whether an ACK without text acknowledges more than the one *before* it, which has nothing else to say."""
-    if frame[at : at + 4] != before[at : at + 4] or len(before) != size:  # the ports: most others differ in these
-        return False
-    stamped = size - at == _STAMPED and frame[at + 20 : at + 24] == tcp_options.ALIGNED
-    if not stamped and size - at != tcp.HEADER_LENGTH:
-        return False  # SACK blocks are each ACK's own
-    if (int.from_bytes(frame, "big") ^ int.from_bytes(before, "big")) & _same_ack(at, size):
-        return False
-    advance = (int.from_bytes(frame[at + 8 : at + 12], "big") - int.from_bytes(before[at + 8 : at + 12], "big")) & MASK
-    if not 0 < advance < _HALF:
-        return False  # a duplicate tells of a loss
-    if stamped:
-        aged = int.from_bytes(frame[at + 24 : at + 28], "big") - int.from_bytes(before[at + 24 : at + 28], "big")
-        if aged & MASK >= _HALF:
-            return False  # an old one: PAWS may drop it
-    return _is_intact(before, at, size) and _is_intact(frame, at, size)
+def _read_ack(frame, at, size):
+    """``(bytes, what another must share to take its place, ack, TSval)`` of an ACK without text; None if it has options
+    but timestamps, as SACK blocks are each ACK's own."""
+    if size - at == _STAMPED and frame[at + 20 : at + 24] == tcp_options.ALIGNED:
+        ack, stamp = _ACK_AND_STAMP.unpack_from(frame, at + 8)
+    elif size - at == tcp.HEADER_LENGTH:
+        ack, stamp = int.from_bytes(frame[at + 8 : at + 12], "big"), 0
+    else:
+        return None
+    return size, int.from_bytes(frame, "big") & _same_ack(at, size), ack, stamp
+
+
+def _is_superseded(before, told):
+    """Whether an ACK acknowledges more than the one before it, which has nothing else to say. A duplicate tells of a
+    loss; and what has an old timestamp PAWS may drop."""
+    return (
+        before is not None
+        and told is not None
+        and before[:2] == told[:2]
+        and 0 < (told[2] - before[2]) & MASK < _HALF
+        and (told[3] - before[3]) & MASK < _HALF
+    )
 
 
 _masks = {}
