@@ -7,6 +7,7 @@ is only ever made by calling such a class, or of a parameter with a type, has th
 
 import ast
 from collections import defaultdict
+from functools import cache
 
 
 class Module:
@@ -173,6 +174,7 @@ class Declarations:
             cimports[origin[1]] = origin
         return origin[1]
 
+    @cache  # noqa: B019 there is one of these in a build
     def _attributes(self, origin):
         """``{name: (module, class) or None}``."""
         module, node = self._modules[origin[0]], self._classes[origin]
