@@ -19,7 +19,7 @@ _LOOPS = {"pystack.wire.checksum"}  # of C's types, which are worth to be optimi
 _CORES = os.cpu_count() or 1
 
 
-def extensions():
+def extensions(optimized=True):
     """Write what Cython reads, and have it make C of that; with the project's folder as the current one."""
     paths = {path.removesuffix(".py").replace("/", "."): path for path in names.MODULES}
     modules = {name: Module(name, Path(path).read_text()) for name, path in paths.items()}
@@ -29,10 +29,10 @@ def extensions():
         _write((FOLDER / path).with_suffix(".pxd"), declarations.declarations(name))
         for folder in Path(path).parents[:-1]:
             _write(FOLDER / folder / "__init__.py", "")
-    made = [
-        Extension(name, [str(FOLDER / path)], extra_compile_args=["-O3" if name in _LOOPS else "-O1", "-g0"])
-        for name, path in paths.items()
-    ]
+    made = []
+    for name, path in paths.items():
+        level = "-O0" if not optimized else "-O3" if name in _LOOPS else "-O1"
+        made.append(Extension(name, [str(FOLDER / path)], extra_compile_args=[level, "-g0"]))
     return cythonize(made, nthreads=_CORES, compiler_directives=DIRECTIVES, include_path=[str(FOLDER)], quiet=True)
 
 
