@@ -1,8 +1,9 @@
 """What Cython has to know of a source beyond its text: a ``.pxd`` file, and a decorator for typed variables.
 
 A class becomes an extension type if no decorator makes it and its base, if any, is one. Its attributes, those of
-``__slots__`` or else all that its methods assign to ``self``, become fields, and its methods direct calls. A field that
-is only ever made by calling such a class, or of a parameter with a type, has that type.
+``__slots__`` or else all that its methods assign to ``self``, become fields, and its methods direct calls, as do
+functions, also those of other modules. A field that is only ever made by calling such a class, or of a parameter with a
+type, has that type. Constants that are ints are written as the numbers that they stand for.
 """
 
 import ast
@@ -48,9 +49,9 @@ class Declarations:
         self._classes = {}  # (module, class) -> its node, of those that become extension types
         self._find_classes()
         self._indirect = defaultdict(set)  # root of a hierarchy -> names of methods that cannot be called directly
-        # Functions that are used otherwise than by calling them plainly: (module or root of a hierarchy, name), or the
-        # name alone, if it is not known whose they are.
-        self._objects = set(replaced)
+        # Functions that are used otherwise than by calling them plainly: (module or root of a hierarchy, name); and
+        # names of such methods, of which it is not known whose they are.
+        self._objects = {(name, each) for name in modules for each in replaced} | set(replaced)
         for module in modules.values():
             self._note_objects(module)
         for module in modules.values():
@@ -256,7 +257,9 @@ class Declarations:
         arguments = function.args
         if function.decorator_list or arguments.vararg or arguments.kwarg or arguments.kwonlyargs:
             return False
-        if function.name.startswith("__") or not self._objects.isdisjoint((function.name, (owner, function.name))):
+        if function.name.startswith("__") or (owner, function.name) in self._objects:
+            return False
+        if owner not in self._modules and function.name in self._objects:
             return False
         closures = (ast.FunctionDef, ast.Lambda, ast.GeneratorExp, ast.Yield, ast.YieldFrom)
         return not any(
@@ -341,10 +344,6 @@ def _bound(function):
 
 def _functions(node):
     return [each for each in node.body if isinstance(each, ast.FunctionDef)]
-
-
-def _last_name(node):
-    return getattr(node, "attr", getattr(node, "id", None))
 
 
 def _assignments(node):

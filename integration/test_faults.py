@@ -37,6 +37,19 @@ def test_the_engine_is_killed(runner, what):
     assert not any(name.startswith("pystack") for name in links(runner))
 
 
+def test_the_engine_is_killed_with_a_datagram_unread(runner):
+    """Which the kernel calls a reset of the pair: the program hears what became of its network."""
+    runner.start_here("faulty.py", "hear", runner.any, PORT).until("ready")
+    program = runner.start("faulty.py", "datagrams", runner.host, PORT)
+    program.until("connected")
+    (engine,) = runner.engines()
+    os.kill(engine, signal.SIGSTOP)
+    program.signal(signal.SIGUSR1)
+    program.until("sent")
+    os.kill(engine, signal.SIGKILL)
+    assert program.wait(20).facts() == {"sent_on": "ENETDOWN", "read_on": "ENETDOWN"}
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("what", ["sleep", "pour"])
 def test_the_program_is_killed(runner, what, number):

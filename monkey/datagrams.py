@@ -52,24 +52,26 @@ class Datagrams:
         """As recv."""
         if size < 0:
             raise ValueError("negative buffersize in recv")
-        while True:
-            message = _kernel.recv(sock, size + _SIZE, flags)
-            if not self._is_told(sock, message, flags):
-                break
-        if not message:
-            self._end()
-            return b""
-        number = _HEADER.unpack_from(message)[5]
-        if number:
-            raise refusal(number)
-        return message[_SIZE:]
+        return self._message(sock, size, flags)[_SIZE:]
 
     def receive_from(self, sock, size, flags):
         """As recvfrom."""
         if size < 0:
             raise ValueError("negative buffersize in recvfrom")
-        data, _, _, sender = self.receive_message(sock, size, 0, flags)
-        return data, sender
+        message = self._message(sock, size, flags)
+        return message[_SIZE:], self._header(message)[1]
+
+    def _message(self, sock, size, flags):
+        """A datagram of up to *size* bytes with its header, or b"". Raises the error that comes in its place."""
+        while True:
+            message = _take(_kernel.recv, sock, size + _SIZE, flags)
+            if not self._is_told(sock, message, flags):
+                break
+        if not message:
+            self._end()
+        elif number := _HEADER.unpack_from(message)[5]:
+            raise refusal(number)
+        return message
 
     def receive_into(self, sock, buffer, size, flags):
         """As recvfrom_into."""
@@ -87,7 +89,7 @@ class Datagrams:
             raise ValueError("negative buffer size in recvmsg()")
         _check_room(room)
         while True:
-            message, _, got_flags, _ = _kernel.recvmsg(sock, size + _SIZE, 0, flags)
+            message, _, got_flags, _ = _take(_kernel.recvmsg, sock, size + _SIZE, 0, flags)
             if not self._is_told(sock, message, flags):
                 break
         ancillary, sender, ended = self._header(message)
@@ -101,7 +103,7 @@ class Datagrams:
         _check_room(room)
         header = bytearray(_SIZE)
         while True:
-            got, _, got_flags, _ = _kernel.recvmsg_into(sock, [header, *buffers], 0, flags)
+            got, _, got_flags, _ = _take(_kernel.recvmsg_into, sock, [header, *buffers], 0, flags)
             if not got or not self._is_told(sock, header, flags):
                 break
         ancillary, sender, ended = self._header(header if got else b"")
@@ -170,7 +172,7 @@ class Datagrams:
                 raise refusal(number)
         try:
             return _kernel.sendmsg(sock, [header, *buffers], (), flags) - _SIZE
-        except BrokenPipeError:
+        except (BrokenPipeError, ConnectionResetError):
             self._end()
             raise
 
@@ -271,11 +273,20 @@ def _with(header, ancillary, family):
     return _HEADER.pack(version, ttl, tos, has, port, 0, interface, address, ours)
 
 
+def _take(receive, *arguments):
+    """Receive from a pair. That its other end was closed with something unread is no error of the datagrams': the end
+    of the pair comes after it."""
+    try:
+        return receive(*arguments)
+    except ConnectionResetError:
+        return receive(*arguments)
+
+
 def has_unread(sock):
     """Whether there is something to be read from a pair."""
     try:
         return any(fcntl.ioctl(sock.fileno(), termios.FIONREAD, _NOTHING))
-    except OSError:
+    except (OSError, ValueError):  # it is closed
         return False
 
 

@@ -2,12 +2,15 @@
 
 ``pour``: sends for ever, and says how that ended. ``listen``: waits for a byte on one connection for ever, likewise.
 ``crowd``: COUNT connections at once, each with a question and its answer. ``starve``: a server that may have 64
-descriptors, and accepts what comes when it can. ``sleep``: has a connection, and does nothing.
+descriptors, and accepts what comes when it can. ``sleep``: has a connection, and does nothing. ``datagrams``: sends
+some, when it is told to, and reads.
 """
 
 import errno
 import resource
+import select
 import selectors
+import signal
 import socket
 import sys
 import threading
@@ -37,6 +40,35 @@ def listen(address, port):
         socket.create_connection((address, port))
     except OSError as error:
         print(f"next={errno.errorcode[error.errno]}")
+
+
+def datagrams(address, port):
+    """One datagram, another at SIGUSR1; when the socket has hung up, what a third and reading end with."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+    with socket.socket(family(address), socket.SOCK_DGRAM) as sock:
+        sock.connect((address, port))
+        sock.send(b"first")
+        print("connected", flush=True)
+        signal.sigwait([signal.SIGUSR1])
+        sock.send(b"unread")
+        print("sent", flush=True)
+        poll = select.poll()
+        poll.register(sock, 0)  # hanging up is told unasked
+        poll.poll()
+        for name, call in (("sent_on", lambda: sock.send(b"late")), ("read_on", lambda: sock.recv(10))):
+            try:
+                print(f"{name}={call()!r}")
+            except OSError as error:
+                print(f"{name}={errno.errorcode[error.errno]}")
+
+
+def hear(address, port):
+    """The other side of `datagrams`."""
+    with socket.socket(family(address), socket.SOCK_DGRAM) as sock:
+        sock.bind((address, port))
+        print("ready", flush=True)
+        while sock.recv(100):
+            pass
 
 
 def crowd(address, port, count):

@@ -100,7 +100,7 @@ def received_copy(packet, length, ttl):
     """The RxPacket that a packet of ours, still without its IP header, to many is to this host itself."""
     cast = MULTICAST if packet.destination[0] >> 4 == 14 else BROADCAST
     header = ipv4.build(
-        packet.source, packet.destination, packet.protocol, length, ttl=ttl, tos=packet.tos, options=packet.options
+        packet.source, packet.destination, packet.protocol, length, 0, 0, ttl, packet.tos, packet.options
     )
     buf = b"".join((header, packet.header, *packet.payload))
     copy = RxPacket(buf, len(header), len(buf), packet.interface, cast, checksum_trusted=True)
@@ -125,11 +125,11 @@ def fragment(packet, mtu, identification, ttl):
             packet.destination,
             packet.protocol,
             ipv4.HEADER_LENGTH + len(header_options) + len(piece),
-            identification=identification,
-            flags_offset=at >> 3 | (ipv4.MORE_FRAGMENTS if more else 0),
-            ttl=ttl,
-            tos=packet.tos,
-            options=header_options,
+            identification,
+            at >> 3 | (ipv4.MORE_FRAGMENTS if more else 0),
+            ttl,
+            packet.tos,
+            header_options,
         )
         cut = TxPacket(packet.destination, packet.protocol, header, (piece,), source=packet.source)
         cut.interface, cut.next_hop = packet.interface, packet.next_hop

@@ -132,8 +132,8 @@ def _read_ack(frame, at, size):
 
 
 def _is_superseded(before, told):
-    """Whether an ACK acknowledges more than the one before it, which has nothing else to say. A duplicate tells of a
-    loss; and what has an old timestamp PAWS may drop."""
+    """Whether an ACK acknowledges more than the one before it, which has nothing else to say. One that acknowledges no
+    more takes nobody's place, as it tells of a loss; nor does one with an old timestamp, which PAWS may drop."""
     return (
         before is not None
         and told is not None

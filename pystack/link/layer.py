@@ -66,7 +66,7 @@ class LinkLayer:
 
     def receive(self, frames, now):
         """Take frames as a device gives them: ``bytes``, virtio-net header first. Segments that go together become one
-        packet."""
+        packet, and so do ACKs of which the last says all."""
         counts, drops, up = self.counts, self.drops, self.outboxes["inet"]
         mac = self._mac
         counts["InFrames"] += len(frames)

@@ -56,7 +56,7 @@ def _template(whole, at, more, later, last, checksum_offload):
     its number 0, and in the checksum's place the pseudo-header's sum."""
     headers = bytearray(whole)
     if checksum_offload:
-        headers[: vnet.SIZE] = vnet.build(vnet.F_NEEDS_CSUM, csum_start=at - vnet.SIZE, csum_offset=tcp.CHECKSUM_AT)
+        headers[: vnet.SIZE] = vnet.build(vnet.F_NEEDS_CSUM, vnet.GSO_NONE, 0, 0, at - vnet.SIZE, tcp.CHECKSUM_AT)
     else:
         headers[: vnet.SIZE] = vnet.ZERO
     length_at = IP_AT + (2 if headers[IP_AT] >> 4 == 4 else 4)

@@ -80,7 +80,9 @@ class Stage:
         return Port(handler, self._queue, self.drops)
 
     def connect(self, key, target):
-        """Let the outbox *key* go to *target*, which has ``put(batch)``."""
+        """Let the outbox *key* go to *target*, which has ``put(batch)``, before `start`."""
+        if self._running:
+            raise ValueError(f"stage {self.name}: it runs already")
         if key in self._wires:
             raise ValueError(f"stage {self.name}: outbox {key} is connected already")
         self._wires[key] = target.put

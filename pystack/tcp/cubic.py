@@ -38,7 +38,7 @@ class Cubic(CongestionControl):
         if self.ssthresh != UNLIMITED:
             return super().slow_start(acked, ack)
         # RFC 9406 §4.3: only the first slow start; the others know where to stop.
-        if self._hystart.on_ack(ack):
+        if self._hystart.on_ack(ack, self.mss):
             self.ssthresh = self.cwnd
             return acked
         self.cwnd += acked // CSS_GROWTH_DIVISOR if self._hystart.conservative else acked

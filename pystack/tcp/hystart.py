@@ -29,8 +29,12 @@ class HyStart:
         self._baseline = inf  # cssBaselineMinRtt
         self._rounds = 0  # of CSS, with the one in which it began
 
-    def on_ack(self, ack):
-        """Take a `congestion.Ack` in slow start, before the window grows; True if slow start is over."""
+    def on_ack(self, ack, mss):
+        """Take a `congestion.Ack` in slow start, before the window grows; True if slow start is over.
+
+        An ACK of many segments, of *mss* bytes each, counts for as many as a receiver sends that acknowledges each
+        second one: others came together with it and were left out (`link.coalescing`), or were not sent.
+        """
         if ack.round_start:
             self._last = self._least
             self._least = inf
@@ -42,7 +46,7 @@ class HyStart:
         rtt = ack.rtt
         if rtt is None:
             return False
-        self._samples += 1
+        self._samples += max(ack.acked // (2 * mss), 1)
         if rtt < self._least:
             self._least = rtt
         if self._samples >= N_RTT_SAMPLE:

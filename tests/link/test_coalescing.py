@@ -270,6 +270,29 @@ def test_text_between_acks_parts_them():
     assert coalesce(sent) == [sent[1], sent[2], sent[4]]
 
 
+@given(st.integers(0, 2**32), st.integers(3, 40))
+def test_what_is_left_out_of_any_acks_is_said_again_by_what_is_left(seed, count):
+    """Each that is missing has one right behind it, of its flow, that acknowledges more; nothing else changes."""
+    random = Random(seed)
+    sent, ack, stamp = [], random.getrandbits(32), random.getrandbits(32)
+    for _ in range(count):
+        ack += random.choice((0, 1000, 1000, 1000, -1000))
+        stamp += random.choice((0, 0, 1, -1))
+        how = random.choice(({}, {}, {}, {}, {"port": 1}, {"seq": 1001}, {"flags": tcp.ACK | tcp.ECE}, {"window": 5}))
+        each = bare(ack, stamp=stamp & 0xFFFFFFFF, **how)
+        sent.append(spoilt(each, -30) if random.random() < 0.1 else each)
+    left = iter(coalesce(sent))
+    kept = next(left)
+    for number, each in enumerate(sent):
+        if each is kept:
+            kept = next(left, None)
+            continue
+        fields, behind = (tcp.parse(frame, 44, len(frame)) for frame in (each, sent[number + 1]))
+        assert fields[:3] == behind[:3] and fields[4] == behind[4]
+        assert 0 < (behind[3] - fields[3]) & 0xFFFFFFFF < 2**31
+    assert kept is None
+
+
 def test_sack_blocks_are_each_acks_own():
     stamp = tcp_options.timestamp(7, 9)
     sent = [bare(8 + n, options=stamp + tcp_options.sack([(20, 30 + n)])) for n in range(4)]

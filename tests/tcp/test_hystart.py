@@ -14,7 +14,7 @@ def feed(hystart, rtts):
     """One round trip with these samples; whether slow start is over."""
     over = False
     for number, rtt in enumerate(rtts):
-        over = hystart.on_ack(Ack(1.0, MSS, rtt, inf, 0.1, 0, number == 0)) or over
+        over = hystart.on_ack(Ack(1.0, MSS, rtt, inf, 0.1, 0, number == 0), MSS) or over
     return over
 
 
@@ -43,6 +43,15 @@ def test_it_takes_eight_samples_of_a_round():
     feed(hystart, [0.2] * 7 + [None] * 5)  # None: Karn
     assert not hystart.conservative
     feed(hystart, [0.3] * 8)
+    assert hystart.conservative
+
+
+def test_an_ack_of_many_segments_is_as_many_samples_as_there_might_have_been_acks():
+    hystart = HyStart()
+    for rtt in (0.1, 0.2):
+        assert not hystart.on_ack(Ack(1.0, 15 * MSS, rtt, inf, 0.1, 0, True), MSS)
+        assert not hystart.conservative
+        hystart.on_ack(Ack(1.0, 2 * MSS, rtt, inf, 0.1, 0, False), MSS)
     assert hystart.conservative
 
 
