@@ -1,6 +1,6 @@
 """What a megabyte and a request cost, in counts that do not depend on the machine: units, hops, wakes, calls, memory.
 
-Real stages on a memory link, stepped in virtual time. A figure that grows is a regression; one that falls is to be
+Real stages on a memory link, in virtual time. A figure that grows is a regression; one that falls is to be
 entered here.
 """
 
@@ -17,20 +17,38 @@ import pytest
 from pystack import Interface, Stack, StackConfig
 from pystack.config import Ipv6Config
 from pystack.device import memory
+from pystack.runtime.clock import VirtualClock
 
 MB = 1_000_000
 HERE, THERE = "10.0.0.1", "10.0.0.2"
 CHATTER = "drop.not_a_member"  # the other host's MLD reports, whenever they come, are for routers
 
 
+class Clock(VirtualClock):
+    """Each look at it takes 5 µs: so time passes by what is done, alike on any machine. Alarms ring that are due when
+    they are set; the others are not waited for."""
+
+    def now(self):
+        self._now += 5e-6
+        return self._now
+
+    def _push(self, at, alarm):
+        if at <= self._now:
+            gevent.get_hub().loop.run_callback(alarm.fire)
+        else:
+            super()._push(at, alarm)
+
+
 @pytest.fixture(params=[True, False], ids=["offload", "MTU 1500"])
 def connected(request):
     """``(client's stack, server's stack, client, server, whether units are large)``."""
     config = StackConfig(ipv6=Ipv6Config(dad_transmits=0))
-    left, right = memory.pair(offload=request.param)
+    clock = Clock()
+    # The longest queue that a window can fill, as what is measured is not what a short one would drop.
+    left, right = memory.pair(offload=request.param, limit=config.tcp.tcp_rmem[2] // 1000)
     with (
-        Stack([Interface(device=left, addresses=[f"{HERE}/24"])], config, seed=1) as here,
-        Stack([Interface(device=right, addresses=[f"{THERE}/24"])], config, seed=2) as there,
+        Stack([Interface(device=left, addresses=[f"{HERE}/24"])], config, seed=1, clock=clock) as here,
+        Stack([Interface(device=right, addresses=[f"{THERE}/24"])], config, seed=2, clock=clock) as there,
         there.listen(80, nodelay=True) as listener,
         here.connect(THERE, 80, nodelay=True) as client,
         listener.accept() as server,
@@ -94,7 +112,7 @@ def test_a_request_and_its_answer_are_one_packet_each(connected):
         found = cost(stack, trips)
         assert found["packets sent"] <= 105 and found["packets received"] <= 105
         assert found["turns"] <= 100 * 8 + 50
-        assert found["wakes"] <= 10 and found["drops"] == 0
+        assert found["wakes"] == 0 and found["drops"] == 0
 
 
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
@@ -126,7 +144,7 @@ def test_a_request_and_its_answer_of_programs_are_three_turns_each(connected, ki
             found = cost(stack, trips)
             assert found["packets sent"] <= 105 and found["packets received"] <= 105
             assert found["turns"] <= 100 * 6 + 50
-            assert found["wakes"] <= 10 and found["drops"] == 0
+            assert found["wakes"] == 0 and found["drops"] == 0
 
 
 def test_bulk_data_costs_few_units_and_few_hops(connected):
@@ -170,7 +188,7 @@ def test_a_round_trip_calls_few_functions_and_leaves_nothing_behind(connected):
     found = Counter()
     with counting_calls(found):
         trips(100)
-    assert found["calls"] <= 100 * 575
+    assert found["calls"] <= 100 * 600
     blocks = sys.getallocatedblocks()
     trips(500)
     assert sys.getallocatedblocks() - blocks < 100
