@@ -44,9 +44,11 @@ def test_the_engine_is_killed_with_a_datagram_unread(runner):
     program.until("connected")
     (engine,) = runner.engines()
     os.kill(engine, signal.SIGSTOP)
-    program.signal(signal.SIGUSR1)
-    program.until("sent")
-    os.kill(engine, signal.SIGKILL)
+    try:
+        program.signal(signal.SIGUSR1)
+        program.until("sent")
+    finally:
+        os.kill(engine, signal.SIGKILL)
     assert program.wait(20).facts() == {"sent_on": "ENETDOWN", "read_on": "ENETDOWN"}
 
 

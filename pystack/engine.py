@@ -295,6 +295,7 @@ def _remove_leftovers(folder):
             status = os.lstat(path)
             if status.st_uid == os.geteuid() and time.time() - status.st_mtime > _OLD:
                 with closing(kernel.socket(kernel.AF_UNIX, SOCK_SEQPACKET | kernel.SOCK_CLOEXEC)) as sock:
+                    sock.setblocking(False)  # an engine that is stopped takes none: it is not waited for
                     sock.connect(path)
         except ConnectionRefusedError:
             shutil.rmtree(os.path.dirname(path), ignore_errors=True)
