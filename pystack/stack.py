@@ -263,10 +263,10 @@ class Stack:
     def counters(self):
         """What was counted, by part: ``{"inet": {"InReceives": 3, "drop.bad_checksum": 1}, ...}``; no zeros.
 
-        An interface's row holds its link layer's and its device's counts. Segments that were joined, and ACKs
-        that another of the same moment made needless (``Joined``), are one packet to what is above, and one that is cut
-        leaves inet as one, as on Linux. "stack" holds ``bugs``:
-        exceptions in a core, or in what a program has asked for.
+        An interface's row holds its link layer's and its device's counts. Segments that were joined, and ACKs that
+        another of the same moment made needless (``Joined``), are one packet to what is above, and one that is cut
+        leaves inet as one, as on Linux. "stack" holds ``bugs``: exceptions in a core, or in what a program has asked
+        for.
         """
         self._check_started()
         layers = self._layers

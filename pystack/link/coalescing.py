@@ -128,7 +128,7 @@ def _read_ack(frame, at, size):
         ack, stamp = int.from_bytes(frame[at + 8 : at + 12], "big"), 0
     else:
         return None
-    return size, int.from_bytes(frame, "big") & _same_ack(at, size), ack, stamp
+    return size, int.from_bytes(frame, "big") & _same(at, size, True), ack, stamp
 
 
 def _is_superseded(before, told):
@@ -146,9 +146,10 @@ def _is_superseded(before, told):
 _masks = {}
 
 
-def _same(at, header):
-    """The bits in which the headers of a run may not differ, as a number; *header* bytes, TCP's beginning at *at*."""
-    mask = _masks.get((at, header))
+def _same(at, header, bare=False):
+    """The bits in which the headers of a run may not differ, as a number; *header* bytes, TCP's beginning at *at*; or
+    *bare* ACKs, one of which may take the other's place."""
+    mask = _masks.get((at, header, bare))
     if mask is None:
         bits = bytearray(b"\xff" * header)
         if at == _TCP_AT4:  # total length, identification, checksum
@@ -156,25 +157,15 @@ def _same(at, header):
             bits[IP_AT + 10 : IP_AT + 12] = bytes(2)
         else:  # payload length
             bits[IP_AT + 4 : IP_AT + 6] = bytes(2)
-        bits[at + 4 : at + 8] = bytes(4)
-        bits[at + 13] &= ~tcp.PSH
         bits[at + 16 : at + 18] = bytes(2)
-        mask = _masks[at, header] = int.from_bytes(bits, "big")
-    return mask
-
-
-def _same_ack(at, size):
-    """As `_same`, of ACKs of *size* bytes without text, one of which may take the other's place."""
-    mask = _masks.get((at, size, True))
-    if mask is None:
-        bits = bytearray(b"\xff" * size)
-        if at == _TCP_AT4:  # identification, checksum
-            bits[IP_AT + 4 : IP_AT + 6] = bytes(2)
-            bits[IP_AT + 10 : IP_AT + 12] = bytes(2)
-        bits[at + 8 : at + 12] = bytes(4)
-        bits[at + 14 : at + 18] = bytes(4)  # window, checksum
-        bits[at + 24 : size] = bytes(max(size - at - 24, 0))  # timestamps
-        mask = _masks[at, size, True] = int.from_bytes(bits, "big")
+        if bare:  # ack, window, timestamps
+            bits[at + 8 : at + 12] = bytes(4)
+            bits[at + 14 : at + 16] = bytes(2)
+            bits[at + 24 : header] = bytes(max(header - at - 24, 0))
+        else:
+            bits[at + 4 : at + 8] = bytes(4)
+            bits[at + 13] &= ~tcp.PSH
+        mask = _masks[at, header, bare] = int.from_bytes(bits, "big")
     return mask
 
 

@@ -2,8 +2,9 @@
 
 from bisect import bisect_right
 
-SMALL = 2048  # bytes: shorter writes are gathered, so that 1-byte writes do not make 65,000 views of a super-segment;
-# but the first, behind which there may come none
+# Bytes: shorter writes are gathered, so that 1-byte writes do not make 65,000 views of a super-segment; but the first,
+# behind which there may come none.
+SMALL = 2048
 CHUNK = 16_384  # bytes of a chunk that gathers them, at most: the first is small, each next one twice as large
 _FIRST_CHUNK = 256
 

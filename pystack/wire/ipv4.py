@@ -39,9 +39,8 @@ def build(source, destination, protocol, total_length, identification=0, flags_o
     addresses = source + destination
     # As `checksum.checksum`, but of the fields before they are packed, so that it is done once.
     total = first + total_length + identification + flags_offset + kind + int.from_bytes(addresses, "big")
-    if not options:
-        return _WORDS.pack(first, total_length, identification, flags_offset, kind, -total % 0xFFFF, addresses)
-    total += checksum.total(options)
+    if options:
+        total += checksum.total(options)
     return _WORDS.pack(first, total_length, identification, flags_offset, kind, -total % 0xFFFF, addresses) + options
 
 
