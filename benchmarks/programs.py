@@ -300,8 +300,8 @@ def speak(host, rate, count):
             sock.send(data)
         took = time.monotonic() - began
         with suppress(OSError):  # the first of them has ended the receiver, and its stack
-            for _ in range(5):
-                time.sleep(0.2)
+            for wait in (0.05, 0.1, 0.2, 0.3, 0.4):
+                time.sleep(wait)
                 sock.send(b".")
         say(int(count) / took)
 

@@ -55,6 +55,7 @@ class Scale:
     datagram_seconds: float = 10.0
     download: int = 100_000_000  # bytes
     connections: tuple = (1, 10, 100, 1_000, 10_000)
+    rest: float = 1.0  # seconds, of connections that are open
     impaired: tuple = tuple((loss, delay) for loss in (0, 0.001, 0.01, 0.05) for delay in (10, 50, 100))  # share, ms
     impaired_seconds: float = 5.0
     greenlets: int = 1_000
@@ -71,6 +72,7 @@ QUICK = Scale(
     datagram_seconds=0.5,
     download=5_000_000,
     connections=(1, 100),
+    rest=0.3,
     impaired=((0.01, 10),),
     impaired_seconds=0.5,
     greenlets=100,
@@ -196,11 +198,11 @@ def many(figures, scale):
                     with _running(world, side, arguments) as (process, times):
                         found[side] = quantile(times, 0.5)
                         if side.engine:
-                            time.sleep(1)  # delayed acknowledgements and the like
+                            time.sleep(scale.rest)  # delayed acknowledgements and the like
                             used = memory(engine_of(process))
                             began = cpu(engine_of(process))
-                            time.sleep(1)
-                            idle = cpu(engine_of(process)) - began
+                            time.sleep(scale.rest)
+                            idle = (cpu(engine_of(process)) - began) / scale.rest
             figures.add("open connections", f"{count:,}: round trip, p50", "µs", LESS, found[KERNEL], found[PYSTACK])
             if before is None:
                 before = used

@@ -20,6 +20,7 @@ class RxPacket:
         "checksum_trusted",
         "destination",
         "end",
+        "following",
         "gso_size",
         "interface",
         "ip_at",
@@ -38,6 +39,7 @@ class RxPacket:
         self.cast = cast  # HOST, BROADCAST or MULTICAST: the link-layer destination
         self.checksum_trusted = checksum_trusted  # the device vouches for the transport checksum
         self.gso_size = gso_size  # bytes of transport payload per wire segment of a super-segment, else 0
+        self.following = ()  # views of the text of TCP segments that came with it, follow it, and are else alike
         self.ip_at = at  # offset of the IP header: an ICMP error quotes from here
         self.source = b""  # 4 or 16 bytes, as all addresses within the stack
         self.destination = b""

@@ -21,14 +21,16 @@ def coalesce(frames, mac):
     differ in sequence number, lengths, identification, checksums and text alone.
 
     As in Linux's tcp_gro_receive only ACKs with text and nothing else to say are joined, all of one size but the last,
-    PSH being on the last at most. Of ACKs with nothing to say but how much has come, the last alone is left: they come
-    at one and the same time, so that one counts for all. Checksums are verified; what is wrong is left to who drops and
-    counts it.
+    PSH being on the last at most. Super-segments that the device has joined, which on Linux have PSH all, are not
+    copied: a run of them is a tuple of the first and a list of the others' text, views. Of ACKs with nothing to say but
+    how much has come, the last alone is left: they come at one and the same time, so that one counts for all. Checksums
+    are verified; what is wrong is left to who drops and counts it.
     """
     joined = []
     told = None  # what the last of them says, if it is an ACK without text; see `_read_ack`
     intact = False  # whether it is known to be
     run, due = [], 0  # frames, and the next number
+    large = False  # whether they are super-segments already, which are kept as they are
     head = same = below = 0  # the headers of the first as a number; its bits that must be so; where TCP's number ends
     header = whole = at = 0  # bytes of them and of the frame; where TCP's begins
     for frame in frames:
@@ -38,14 +40,14 @@ def coalesce(frames, mac):
             if (
                 not (both ^ head) & same
                 and both >> below & 0xFFFFFFFF == due
-                and header < size <= whole
-                and header - IP_AT + (len(run) + 1) * (whole - header) <= _LARGEST
+                and header < size
+                and (large or (size <= whole and header - IP_AT + (len(run) + 1) * (whole - header) <= _LARGEST))
                 and (len(run) > 1 or _is_intact(run[0], at, whole))  # not before: most runs may be of one
                 and _is_intact(frame, at, size)
             ):
                 run.append(frame)
                 due = (due + size - header) & 0xFFFFFFFF
-                if size < whole or frame[at + 13] & tcp.PSH:
+                if not large and (size < whole or frame[at + 13] & tcp.PSH):
                     _end(joined, run, header, at)
                     run = []
                 continue
@@ -67,11 +69,13 @@ def coalesce(frames, mac):
                 intact = False
             continue
         told = None
-        if not at or frame[at + 13] & tcp.PSH:
+        large = at > 0 and frame[1] != vnet.GSO_NONE
+        if not at or (frame[at + 13] & tcp.PSH and not large):
             joined.append(frame)
         else:
             run, whole = [frame], size
-            head, same, below = int.from_bytes(frame[:header], "big"), _same(at, header), 8 * (header - at - 8)
+            head, same = int.from_bytes(frame[:header], "big"), _same(at, header, _LARGE if large else _TEXT)
+            below = 8 * (header - at - 8)
             due = ((head >> below) + size - header) & 0xFFFFFFFF
     _end(joined, run, header, at)
     return joined
@@ -89,7 +93,9 @@ def _tcp_at(frame, size, mac):
     else:
         return 0
     header = (frame[at + 12] >> 4) * 4
-    if size < at + header or header < tcp.HEADER_LENGTH or frame[1]:  # or the device has joined it already
+    if size < at + header or header < tcp.HEADER_LENGTH:
+        return 0
+    if frame[1] != vnet.GSO_NONE and frame[1] != (vnet.GSO_TCPV4 if at == _TCP_AT4 else vnet.GSO_TCPV6):
         return 0
     if frame[10:16] != mac or frame[16] & 1:  # which the link layer drops, each by itself
         return 0
@@ -128,7 +134,7 @@ def _read_ack(frame, at, size):
         ack, stamp = int.from_bytes(frame[at + 8 : at + 12], "big"), 0
     else:
         return None
-    return size, int.from_bytes(frame, "big") & _same(at, size, True), ack, stamp
+    return size, int.from_bytes(frame, "big") & _same(at, size, _BARE), ack, stamp
 
 
 def _is_superseded(before, told):
@@ -143,13 +149,13 @@ def _is_superseded(before, told):
     )
 
 
+_TEXT, _LARGE, _BARE = range(3)  # kinds of runs: to be joined, of super-segments, of which the last alone is left
 _masks = {}
 
 
-def _same(at, header, bare=False):
-    """The bits in which the headers of a run may not differ, as a number; *header* bytes, TCP's beginning at *at*; or
-    *bare* ACKs, one of which may take the other's place."""
-    mask = _masks.get((at, header, bare))
+def _same(at, header, kind):
+    """The bits in which the headers of a run may not differ, as a number; *header* bytes, TCP's beginning at *at*."""
+    mask = _masks.get((at, header, kind))
     if mask is None:
         bits = bytearray(b"\xff" * header)
         if at == _TCP_AT4:  # total length, identification, checksum
@@ -158,14 +164,15 @@ def _same(at, header, bare=False):
         else:  # payload length
             bits[IP_AT + 4 : IP_AT + 6] = bytes(2)
         bits[at + 16 : at + 18] = bytes(2)
-        if bare:  # ack, window, timestamps
+        if kind == _BARE:  # ack, window, timestamps
             bits[at + 8 : at + 12] = bytes(4)
             bits[at + 14 : at + 16] = bytes(2)
             bits[at + 24 : header] = bytes(max(header - at - 24, 0))
         else:
             bits[at + 4 : at + 8] = bytes(4)
-            bits[at + 13] &= ~tcp.PSH
-        mask = _masks[at, header, bare] = int.from_bytes(bits, "big")
+            if kind == _TEXT:
+                bits[at + 13] &= ~tcp.PSH
+        mask = _masks[at, header, kind] = int.from_bytes(bits, "big")
     return mask
 
 
@@ -175,6 +182,9 @@ def _end(joined, run, header, at):
         joined.extend(run)
         return
     first, last = run[0], run[-1]
+    if first[1] != vnet.GSO_NONE:
+        joined.append((first, [memoryview(frame)[header:] for frame in run[1:]]))
+        return
     size = (len(run) - 1) * (len(first) - header) + len(last) - header
     head = bytearray(first[:header])
     if at == _TCP_AT4:

@@ -76,6 +76,9 @@ class LinkLayer:
             counts["Joined"] += count - len(frames)
         passed = 0
         for frame in frames:
+            following = ()
+            if type(frame) is tuple:
+                frame, following = frame
             if len(frame) < IP_AT:
                 drops[errors.TRUNCATED_FRAME] += 1
                 continue
@@ -96,6 +99,7 @@ class LinkLayer:
                 if (frame[0] or frame[1]) and not self._read_vnet(packet):
                     drops[errors.BAD_VNET_HEADER] += 1
                     continue
+                packet.following = following
                 passed += 1
                 up.append(packet)
             elif kind == b"\x08\x06" and self._resolves:

@@ -17,13 +17,26 @@ def receive(connection, segment, now):
 
     The segment's numbers are as on the wire, and are extended here.
     """
-    connection.segments_in += 1
     if connection.state == states.SYN_SENT:
+        connection.segments_in += 1
         _receive_syn_sent(connection, segment, now)
         return
     receiver, sender = connection.receiver, connection.sender
     segment.seq = extend(segment.seq, receiver.rcv_nxt)
     segment.ack = extend(segment.ack, sender.snd_una)
+    _receive_one(connection, segment, now)
+    for text in segment.packet.following:
+        if connection.state in states.OVER:
+            break
+        segment.seq += len(segment.payload)
+        segment.payload = text
+        segment.frame_size = len(text.obj)
+        _receive_one(connection, segment, now)
+
+
+def _receive_one(connection, segment, now):
+    connection.segments_in += 1
+    receiver = connection.receiver
     if not (
         connection.state == states.ESTABLISHED
         and segment.flags in _ORDINARY
@@ -260,7 +273,7 @@ def _take_text(connection, segment, now):
     receiver.receive(
         segment.seq,
         payload,
-        len(packet.buf),
+        segment.frame_size,
         bool(segment.flags & tcp.FIN),
         now,
         bool(segment.flags & tcp.PSH),

@@ -20,7 +20,6 @@ from pystack.wire.seq import extend
 log = logging.getLogger("pystack.tcp")
 
 _EMPTY = memoryview(b"")
-_OVER = (states.CLOSED, states.TIME_WAIT)
 
 
 class TcpLayer:
@@ -256,7 +255,7 @@ class TcpLayer:
         except Exception:
             self._failed(connection, now)
             return False
-        if connection.state in _OVER:
+        if connection.state in states.OVER:
             self.settle(connection, now)
             return False
         return True

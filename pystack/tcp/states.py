@@ -65,6 +65,7 @@ TRANSITIONS = {
 SYNCHRONIZED = frozenset((ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, CLOSE_WAIT, CLOSING, LAST_ACK, TIME_WAIT))
 RECEIVING = frozenset((ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2))  # text is taken (RFC 9293 §3.10.7.4, seventh step)
 SENDING = frozenset((ESTABLISHED, CLOSE_WAIT))  # the program may write
+OVER = frozenset((CLOSED, TIME_WAIT))  # what comes is not for the connection any more
 RESETTABLE = frozenset(
     (SYN_RECEIVED, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, CLOSE_WAIT)
 )  # RFC 9293 §3.10.5: abort sends RST

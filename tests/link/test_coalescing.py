@@ -119,10 +119,12 @@ def test_a_longer_segment_or_a_hole_begins_anew():
     [
         {"flags_offset": ipv4.MORE_FRAGMENTS},
         {"flags_offset": 1},
-        {"head": vnet.build(0, vnet.GSO_TCPV4, 66, 50)},
+        {"head": vnet.build(vnet.F_DATA_VALID, vnet.GSO_UDP_L4, 66, 50)},
+        {"head": vnet.build(vnet.F_DATA_VALID, vnet.GSO_TCPV6, 66, 50)},
+        {"head": vnet.build(vnet.F_DATA_VALID, vnet.GSO_TCPV4 | vnet.GSO_ECN, 66, 50)},
     ],
 )
-def test_fragments_and_what_is_joined_already_are_left_alone(how):
+def test_fragments_and_what_is_joined_otherwise_are_left_alone(how):
     sent = [frame(100 * n, bytes(100), **how) for n in range(3)]
     assert coalesce(sent) == sent
 
@@ -136,6 +138,32 @@ def test_ipv4_options_are_left_alone(length):
         ip = ipv4.build(THERE, HERE, ipv4.TCP, len(plain) - 24 + length, options=b"\x01" * length)
         sent.append(plain[:24] + ip + plain[44:])
     assert coalesce(sent) == sent
+
+
+def super_frames(*sizes, six=False, **how):
+    head = vnet.build(vnet.F_DATA_VALID, vnet.GSO_TCPV6 if six else vnet.GSO_TCPV4, 66, 50)
+    return [frame(sum(sizes[:n]), bytes([n]) * size, head=head, six=six, **how) for n, size in enumerate(sizes)]
+
+
+@pytest.mark.parametrize("six", [False, True])
+def test_a_run_of_super_segments_is_the_first_of_them_and_the_text_of_the_others(six):
+    """Whatever their lengths; nothing is copied."""
+    sent = super_frames(30_000, 60_000, 200, 60_000, six=six)
+    ((first, following),) = coalesce(sent)
+    assert first is sent[0]
+    assert following == [text(each)[2] for each in sent[1:]]
+    assert [view.obj for view in following] == sent[1:]
+
+
+def test_a_super_segment_that_differs_begins_anew():
+    sent = super_frames(100, 100, 100, 100)
+    pushed = super_frames(100, 100, 100, 100, flags=tcp.ACK | tcp.PSH)
+    assert [type(each) for each in coalesce(pushed)] == [tuple]
+    ordinary = frame(200, bytes([2]) * 100)
+    assert [type(each) for each in coalesce([*sent[:2], pushed[2], sent[3]])] == [tuple, bytes, bytes]
+    assert [type(each) for each in coalesce([*sent[:2], ordinary, sent[3]])] == [tuple, bytes, bytes]
+    assert [type(each) for each in coalesce([sent[0], sent[2], sent[3]])] == [bytes, tuple]
+    assert coalesce([sent[0], spoilt(sent[1], 27), sent[2]]) == [sent[0], spoilt(sent[1], 27), sent[2]]
 
 
 def spoilt(frame, at):

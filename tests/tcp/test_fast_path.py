@@ -1,4 +1,5 @@
-"""Header prediction gives the same state as the steps of RFC 9293 §3.10.7.4, on random streams."""
+"""Header prediction gives the same state as the steps of RFC 9293 §3.10.7.4, on random streams; and so does a run of
+segments that came as one packet."""
 
 from collections import Counter
 from random import Random
@@ -110,3 +111,32 @@ def test_the_fast_path_equals_the_steps(seed, timestamps, monkeypatch):
         if fast.connection.over:
             break
     assert predicted > 20 or fast.connection.over
+
+
+@pytest.mark.parametrize("timestamps", [False, True])
+@pytest.mark.parametrize("seed", range(10))
+def test_a_run_equals_its_segments(seed, timestamps):
+    """The next ones, old ones, and ones beyond a hole or the window."""
+    opts = options(**SYN_OPTIONS, timestamp=(1, 0) if timestamps else None)
+    single, joined = (established(opts, tcp_timestamps=timestamps) for _ in range(2))
+    random, at, stream = Random(seed), 0, STREAM * 400
+    while at < 400_000:
+        at = max(0, at + random.choice((0, 0, 0, 0, -3000, 3000, 60_000)))
+        stamp = options(timestamp=(int(single.now * 1000), 0) if timestamps else None)
+        sizes = [random.choice((1, 500, 1460, 20_000)) for _ in range(random.randint(2, 5))]
+        outcomes = []
+        for conversation in (single, joined):
+            segments, start = [], at
+            for size in sizes:
+                frame = stream[start : start + size]
+                segments.append(conversation.segment("A", start + 1, 1, frame, opts=stamp, frame=len(frame)))
+                start += size
+            if conversation is joined:
+                segments[0].packet.following = [segment.payload for segment in segments[1:]]
+                del segments[1:]
+            sent = conversation.batch(segments)
+            received = conversation.received()
+            conversation.connection.consumed(len(received), conversation.now)
+            outcomes.append((sent, received, conversation.after(0.001), state_of(conversation.connection)))
+        assert outcomes[0] == outcomes[1]
+        at = single.connection.receiver.rcv_nxt - single.connection.receiver.irs - 1
