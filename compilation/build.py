@@ -24,24 +24,16 @@ def extensions(optimized=True):
     paths = {path.removesuffix(".py").replace("/", "."): path for path in names.MODULES}
     modules = {name: Module(name, Path(path).read_text()) for name, path in paths.items()}
     declarations = Declarations(modules, names.TYPES, names.ATTRIBUTES, names.REPLACED)
-    laid_out_anew = False  # some class: Cython would overlook modules that know of it at second hand only
     for name, path in paths.items():
         _write(FOLDER / path, declarations.source(name))
-        laid_out_anew |= _write((FOLDER / path).with_suffix(".pxd"), declarations.declarations(name))
+        _write((FOLDER / path).with_suffix(".pxd"), declarations.declarations(name))
         for folder in Path(path).parents[:-1]:
             _write(FOLDER / folder / "__init__.py", "")
     made = []
     for name, path in paths.items():
         level = "-O0" if not optimized else "-O3" if name in _LOOPS else "-O1"
         made.append(Extension(name, [str(FOLDER / path)], extra_compile_args=[level, "-g0"]))
-    return cythonize(
-        made,
-        nthreads=_CORES,
-        force=laid_out_anew or None,
-        compiler_directives=DIRECTIVES,
-        include_path=[str(FOLDER)],
-        quiet=True,
-    )
+    return cythonize(made, nthreads=_CORES, compiler_directives=DIRECTIVES, include_path=[str(FOLDER)], quiet=True)
 
 
 def options():
@@ -50,9 +42,7 @@ def options():
 
 
 def _write(path, text):
-    """Leave a file that is as it should be, and its age, alone; whether it was another."""
+    """Leave a file that is as it should be, and its age, alone."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and path.read_text() == text:
-        return False
-    path.write_text(text)
-    return True
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)

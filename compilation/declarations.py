@@ -95,11 +95,12 @@ class Declarations:
                 if type(kind) is tuple:
                     self._named(kind, module, cimports)
         head = [f"from {origin[0]} cimport {origin[1]}" for here, origin in sorted(cimports.items())]
-        head += [
-            f"from {origin[0]} cimport {origin[1]} as {here}"
-            for here, origin in module.imports.items()
-            if ".".join(origin) in self._modules or self._is_direct_import(*origin)
-        ]
+        for here, origin in module.imports.items():
+            if ".".join(origin) in self._modules:
+                # Not "from package cimport module", which Cython overlooks when it asks what is to be made anew.
+                head.append(f"cimport {'.'.join(origin)} as {here}")
+            elif self._is_direct_import(*origin):
+                head.append(f"from {origin[0]} cimport {origin[1]} as {here}")
         return "\n".join([*head, *lines]) + "\n"
 
     def _constants_read(self, module):

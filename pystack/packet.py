@@ -10,7 +10,8 @@ class RxPacket:
     """A received packet on its way up.
 
     ``buf`` is the whole frame and immutable; ``at`` and ``end`` bound what the next layer has to read. `link` sets the
-    first group of fields, `inet` the second. Whoever holds the packet pins ``len(buf)`` bytes.
+    first group of fields, `inet` the second. Whoever holds the packet pins ``len(buf)`` bytes, and what ``following``
+    views.
     """
 
     __slots__ = (

@@ -45,14 +45,14 @@ class MemoryDevice(QueuedDevice):
         super().close()
 
 
-def pair(mtu=1500, macs=None, offload=True, limit=1000):
+def pair(mtu=1500, macs=None, offload=True, limit=10_000):
     """Two linked devices.
 
     Args:
         mtu: bytes of IP packet per frame.
         macs: the two 6-byte addresses; 02:00:00:00:00:01 and :02 if not given.
         offload: checksums stay partial and TCP super-segments whole on the cable.
-        limit: frames that may wait at each end.
+        limit: frames that may wait at each end: as in a TAP's queue, since a whole window may leave at once.
     """
     macs = macs or (b"\x02\x00\x00\x00\x00\x01", b"\x02\x00\x00\x00\x00\x02")
     first = MemoryDevice("memory0", macs[0], mtu, offload, limit)

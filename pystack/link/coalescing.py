@@ -172,6 +172,8 @@ def _same(at, header, kind):
             bits[at + 4 : at + 8] = bytes(4)
             if kind == _TEXT:
                 bits[at + 13] &= ~tcp.PSH
+            else:
+                bits[2:4] = bytes(2)  # virtio's hdr_len is only a hint
         mask = _masks[at, header, kind] = int.from_bytes(bits, "big")
     return mask
 

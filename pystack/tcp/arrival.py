@@ -27,7 +27,8 @@ def receive(connection, segment, now):
     _receive_one(connection, segment, now)
     for text in segment.packet.following:
         if connection.state in states.OVER:
-            break
+            connection.drops[errors.AFTER_CLOSE] += 1  # without an answer of its own, as from Linux's GRO
+            continue
         segment.seq += len(segment.payload)
         segment.payload = text
         segment.frame_size = len(text.obj)

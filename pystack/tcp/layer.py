@@ -58,6 +58,8 @@ class TcpLayer:
         touched = {}
         self.counts["InSegs"] += len(batch)
         for packet in batch:
+            if packet.following:
+                self.counts["InSegs"] += len(packet.following)
             segment = self._parse(packet)
             if segment is None:
                 self.counts["InErrs"] += 1

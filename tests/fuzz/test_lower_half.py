@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pystack.device import memory
 from pystack.layers import Interface
-from pystack.wire import arp, ipv4, tcp
+from pystack.wire import arp, ipv4, tcp, vnet
 from tests.support.accounts import assert_every_frame_is_accounted_for
 from tests.support.frames import MAC_A, MAC_B, VNET, A, B, echo, ethernet, ip, udp
 from tests.support.mutate import mutated, repair
@@ -55,13 +55,14 @@ def corpus():
 
 
 def run(random):
-    """Three TCP segments that are joined, unless one of them is damaged."""
+    """Three TCP segments, or super-segments, that are joined, unless one of them is damaged."""
     made = []
+    head = random.choice((vnet.ZERO, vnet.build(vnet.F_DATA_VALID, vnet.GSO_TCPV4, 54, 50)))
     for number in range(3):
         segment = bytes(tcp.build(1, 2, 100 * number, 5, tcp.ACK, 100)) + bytes(100)
         frame = bytearray(ethernet(ip(segment, protocol=ipv4.TCP)))
         repair(frame)
-        made.append(bytes(frame))
+        made.append(head + bytes(frame)[vnet.SIZE :])
     if random.random() < 0.5:
         made[random.randrange(3)] = mutated(made, random)
     return made

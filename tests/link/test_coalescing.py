@@ -357,6 +357,12 @@ def test_any_batch_keeps_every_byte_in_order(seed, count, six):
     before = [text(each) for each in sent]
     joined = [text(each) for each in coalesce(sent)]
     assert b"".join(each[2] for each in joined) == b"".join(each[2] for each in before)
+    head = vnet.build(vnet.F_DATA_VALID, vnet.GSO_TCPV6 if six else vnet.GSO_TCPV4, 66, 50)
+    kept = [each if type(each) is tuple else (each, []) for each in coalesce([head + each[10:] for each in sent])]
+    assert b"".join(text(first)[2] + b"".join(following) for first, following in kept) == b"".join(
+        each[2] for each in before
+    )
+    assert sum(1 + len(following) for _, following in kept) == count
     pieces = iter(before)
     for first, flags, whole, gso_size in joined:
         at = 0
