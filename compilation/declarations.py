@@ -29,8 +29,8 @@ class Module:
                 self.classes[node.name] = node
 
     def origin(self, name):
-        """``(module, name there)`` of a name used here, or None."""
-        return (self.name, name) if name in self.classes else self.imports.get(name)
+        """``(module, name there)`` of a name used here; this module if it is not imported by itself."""
+        return self.imports.get(name, (self.name, name))
 
     def functions(self):
         """``(name of the class or None, node)`` of all but nested ones."""
@@ -114,7 +114,7 @@ class Declarations:
             if id(node) in skipped or not isinstance(getattr(node, "ctx", None), ast.Load):
                 continue
             if isinstance(node, ast.Name):
-                owner, name = module.imports.get(node.id, (module.name, node.id))
+                owner, name = module.origin(node.id)
             elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
                 owner, name = ".".join(module.imports.get(node.value.id, ())), node.attr
             else:
@@ -218,7 +218,7 @@ class Declarations:
                     plainly_called.add(id(node.func))
             elif isinstance(getattr(node, "ctx", None), ast.Load) and id(node) not in plainly_called:
                 if isinstance(node, ast.Name) and node.id not in local:
-                    self._objects.add(module.imports.get(node.id, (module.name, node.id)))
+                    self._objects.add(module.origin(node.id))
                 elif isinstance(node, ast.Attribute):
                     owner = self._owner(node, module, kinds, local)
                     if owner != _NOBODY:
