@@ -17,8 +17,8 @@ def receive(connection, segment, now):
 
     The segment's numbers are as on the wire, and are extended here.
     """
+    connection.segments_in += 1 + len(segment.packet.following)
     if connection.state == states.SYN_SENT:
-        connection.segments_in += 1
         _receive_syn_sent(connection, segment, now)
         return
     receiver, sender = connection.receiver, connection.sender
@@ -31,12 +31,10 @@ def receive(connection, segment, now):
             continue
         segment.seq += len(segment.payload)
         segment.payload = text
-        segment.frame_size = len(text.obj)
         _receive_one(connection, segment, now)
 
 
 def _receive_one(connection, segment, now):
-    connection.segments_in += 1
     receiver = connection.receiver
     if not (
         connection.state == states.ESTABLISHED
@@ -274,7 +272,7 @@ def _take_text(connection, segment, now):
     receiver.receive(
         segment.seq,
         payload,
-        segment.frame_size,
+        len(payload.obj),
         bool(segment.flags & tcp.FIN),
         now,
         bool(segment.flags & tcp.PSH),

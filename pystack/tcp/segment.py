@@ -4,10 +4,10 @@
 class Segment:
     """``seq`` and ``ack`` are as on the wire (32 bits) until `Connection.receive` extends them (`wire.seq.extend`).
 
-    ``payload`` is a memoryview into a frame, ``packet.buf`` at first; who keeps it pins ``frame_size`` bytes.
+    ``payload`` is a memoryview into a frame, ``packet.buf`` at first; who keeps it pins ``len(payload.obj)`` bytes.
     """
 
-    __slots__ = ("ack", "flags", "frame_size", "options", "packet", "payload", "seq", "urgent", "window")
+    __slots__ = ("ack", "flags", "options", "packet", "payload", "seq", "urgent", "window")
 
     def __init__(self, seq, ack, flags, window, urgent, payload, options, packet):
         self.seq = seq
@@ -18,4 +18,3 @@ class Segment:
         self.payload = payload
         self.options = options  # wire.tcp_options.Options
         self.packet = packet  # the RxPacket
-        self.frame_size = len(packet.buf)

@@ -140,9 +140,14 @@ def test_ipv4_options_are_left_alone(length):
     assert coalesce(sent) == sent
 
 
+def super_head(six):
+    """The virtio-net header of a super-segment."""
+    return vnet.build(vnet.F_DATA_VALID, vnet.GSO_TCPV6 if six else vnet.GSO_TCPV4, 66, 50)
+
+
 def super_frames(*sizes, six=False, **how):
-    head = vnet.build(vnet.F_DATA_VALID, vnet.GSO_TCPV6 if six else vnet.GSO_TCPV4, 66, 50)
-    return [frame(sum(sizes[:n]), bytes([n]) * size, head=head, six=six, **how) for n, size in enumerate(sizes)]
+    how = {"head": super_head(six), "six": six, **how}
+    return [frame(sum(sizes[:n]), bytes([n]) * size, **how) for n, size in enumerate(sizes)]
 
 
 @pytest.mark.parametrize("six", [False, True])
@@ -357,8 +362,8 @@ def test_any_batch_keeps_every_byte_in_order(seed, count, six):
     before = [text(each) for each in sent]
     joined = [text(each) for each in coalesce(sent)]
     assert b"".join(each[2] for each in joined) == b"".join(each[2] for each in before)
-    head = vnet.build(vnet.F_DATA_VALID, vnet.GSO_TCPV6 if six else vnet.GSO_TCPV4, 66, 50)
-    kept = [each if type(each) is tuple else (each, []) for each in coalesce([head + each[10:] for each in sent])]
+    large = coalesce([super_head(six) + each[vnet.SIZE :] for each in sent])
+    kept = [each if type(each) is tuple else (each, []) for each in large]
     assert b"".join(text(first)[2] + b"".join(following) for first, following in kept) == b"".join(
         each[2] for each in before
     )

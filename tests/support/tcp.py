@@ -81,7 +81,8 @@ class Conversation:
 
     def segment(self, flags, seq, ack=0, payload=b"", *, window=65_535, urgent=0, opts=None, frame=None, ecn=0):
         """A `Segment` with relative numbers; *frame* is the size of the frame that it pins, *ecn* the IP header's."""
-        packet = RxPacket(bytes(frame if frame is not None else len(payload) + 64), 0, 0)
+        buf = bytes(payload) + bytes(64 if frame is None else frame - len(payload))
+        packet = RxPacket(buf, 0, 0)
         packet.tos = ecn
         return Segment(
             (seq + IRS) & MASK,
@@ -89,7 +90,7 @@ class Conversation:
             flags_of(flags),
             window,
             urgent,
-            memoryview(payload),
+            memoryview(buf)[: len(payload)],
             opts or self._options,
             packet,
         )

@@ -4,7 +4,6 @@ from random import Random
 
 import pytest
 
-from pystack.packet import RxPacket
 from pystack.tcp import cookies
 from pystack.tcp.segment import Segment
 from pystack.wire import tcp, tcp_options
@@ -17,8 +16,7 @@ IRS = 0xFFFFFFF0
 
 def ack_of(number, irs=IRS, stamp=None):
     """The ACK that ends the handshake."""
-    seq, ack, packet = (irs + 1) & MASK, (number + 1) & MASK, RxPacket(b"", 0, 0)
-    return Segment(seq, ack, tcp.ACK, 0, 0, b"", options(timestamp=stamp), packet)
+    return Segment((irs + 1) & MASK, (number + 1) & MASK, tcp.ACK, 0, 0, b"", options(timestamp=stamp), None)
 
 
 def returned(jar, number, now, key=KEY4, irs=IRS, **how):

@@ -5,7 +5,6 @@ from types import SimpleNamespace
 import pytest
 
 from pystack import transport as t
-from pystack.packet import RxPacket
 from pystack.tcp.segment import Segment
 from pystack.tcp.timewait import ACK, CHALLENGE, END, NOTHING, REOPEN, TimeWait
 from pystack.wire import tcp_options
@@ -16,7 +15,6 @@ from tests.support.tcp import flags_of, options
 from tests.tcp.test_layer import ANY, SYN_OPTIONS, Server
 from tests.tcp.test_layer import NOTHING as EMPTY
 
-PACKET = RxPacket(b"", 0, 0)
 RCV_NXT, SND_NXT, TS_RECENT = 2**32 - 5, 5000, 100  # so that numbers beyond it cross 2^32
 
 
@@ -27,7 +25,7 @@ def record(timestamps=True, now=0.0):
 
 def verdict(made, flags, seq=0, stamp=None, payload=b"", rfc1337=False):
     opts = options(timestamp=None if stamp is None else ((TS_RECENT + stamp) & MASK, 0))
-    return made.receive(Segment((RCV_NXT + seq) & MASK, 0, flags_of(flags), 0, 0, payload, opts, PACKET), rfc1337, 1.0)
+    return made.receive(Segment((RCV_NXT + seq) & MASK, 0, flags_of(flags), 0, 0, payload, opts, None), rfc1337, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +79,7 @@ def test_answers_without_cause_are_limited_and_those_to_text_or_fin_are_not():
     made, interval = record(), 0.5
 
     def may(flags, now, payload=b""):
-        return made.may_answer(Segment(0, 0, flags_of(flags), 0, 0, payload, None, PACKET), interval, now)
+        return made.may_answer(Segment(0, 0, flags_of(flags), 0, 0, payload, None, None), interval, now)
 
     assert [may("A", now) for now in (1.0, 1.1, 1.49, 1.6, 1.7)] == [True, False, False, True, False]
     assert may("FA", 1.7) and may("PA", 1.7, b"x") and not may("S", 1.7) and not may("SF", 1.7)
